@@ -1,0 +1,21 @@
+//! Pillarbox, an IMAP mail server. This page is the table of contents; `docs/architecture.md` is the map.
+
+#![forbid(unsafe_code)]
+
+// Floor 1: plain values.
+pub mod types; // the nouns of IMAP
+// Floor 2: pure functions and small tools.
+pub mod auth; // password hashes and SASL mechanisms
+pub mod config; // the TOML file -> a checked Config
+pub mod message; // what a stored message is: structure, envelope, sections
+pub mod wire; // bytes <-> types
+// Floor 4: where mail is kept.
+pub mod mailstore; // accounts, mailboxes, messages, blobs
+// Floor 5: next to the store.
+pub mod login; // who are you: look-up, password pool, sessions
+// Floor 6: behaviour.
+pub mod control; // the socket between a running server and the commands
+pub mod imap; // what each command does
+// Floor 7 and 8.
+pub mod cli; // the command line
+pub mod server; // listeners, TLS, connections, shutdown
