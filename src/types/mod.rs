@@ -1,14 +1,30 @@
 //! The nouns of IMAP as plain data: no bytes of the wire, no disk, no clock.
 //! Everything above speaks in these, so a number never changes its meaning on the way.
 
+pub mod append;
+pub mod command;
+pub mod date;
+pub mod fetch;
 pub mod flags;
 pub mod ids;
+pub mod list;
 pub mod mailbox_name;
+pub mod response;
+pub mod search;
 pub mod secret;
 pub mod sets;
+pub mod status;
 
+pub use append::{AppendHead, AppendMessage};
+pub use command::{Body, Command, MailboxArgument};
+pub use date::{Date, DateTime};
+pub use fetch::{Fetch, FetchItem, Section, SectionText};
 pub use flags::{Flag, FlagSet, Keyword, SystemFlag};
 pub use ids::{AccountId, ContentId, MailboxId, ModSeq, Seq, Uid, UidValidity};
+pub use list::{List, ListWord, Lsub, Pattern};
 pub use mailbox_name::{BadMailboxName, MailboxName};
+pub use response::{Code, Condition};
+pub use search::{DateOf, Search, SearchKey};
 pub use secret::Secret;
 pub use sets::{NumSet, SetBound, UidRuns};
+pub use status::{Status, StatusItem};

@@ -1,0 +1,151 @@
+//! A command as the client meant it: its tag, and one variant of [`Body`] per command.
+//! Argument structs with a story of their own live beside this file (`fetch.rs`, `search.rs`, ...).
+//! APPEND is missing on purpose: it is told piece by piece, see [`crate::types::append`].
+
+use super::{
+    BadMailboxName, Fetch, Flag, List, Lsub, MailboxName, ModSeq, NumSet, Search, Secret, Status, UidRuns, UidValidity,
+};
+
+/// A mailbox name as an argument. A bad name is no syntax error: the command is answered NO, with this reason.
+pub type MailboxArgument = Result<MailboxName, BadMailboxName>;
+
+/// One whole command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// What the client calls this command; ASCII, never empty (RFC 3501 §2.2.1).
+    pub tag: String,
+    pub body: Body,
+}
+
+/// Which command, and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    // RFC 3501 §6.1: any state.
+    Capability,
+    Noop,
+    Logout,
+    /// RFC 2971: pairs of field and value as the client wrote them; empty for `NIL` and `()`.
+    Id(Vec<(String, Option<String>)>),
+
+    // RFC 3501 §6.2: before login.
+    StartTls,
+    Authenticate(Authenticate),
+    Login(Login),
+
+    // RFC 3501 §6.3: after login.
+    /// RFC 5161: capability names in upper case, at least one.
+    Enable(Vec<String>),
+    Select(Select),
+    Examine(Select),
+    Create(Create),
+    Delete(MailboxArgument),
+    Rename(Rename),
+    Subscribe(MailboxArgument),
+    Unsubscribe(MailboxArgument),
+    List(List),
+    Lsub(Lsub),
+    /// RFC 2342
+    Namespace,
+    Status(Status),
+    /// RFC 2177; its end, `DONE`, is a bare line that the session reads itself.
+    Idle,
+
+    // RFC 3501 §6.4: with a mailbox selected.
+    Check,
+    Close,
+    /// RFC 3691
+    Unselect,
+    Expunge,
+    /// RFC 4315 §2.1
+    UidExpunge(NumSet),
+    Search(Search),
+    Fetch(Fetch),
+    Store(Store),
+    Copy(Copy),
+    /// RFC 6851
+    Move(Copy),
+}
+
+/// AUTHENTICATE (RFC 3501 §6.2.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authenticate {
+    /// The SASL mechanism's name in upper case.
+    pub mechanism: String,
+    /// The initial response, still in base64 (RFC 4959 §3); a lone `=` is an empty one and stands here as empty.
+    pub initial_response: Option<Secret>,
+}
+
+/// LOGIN (RFC 3501 §6.2.3). Octets as sent: what they mean as text is decided by who checks them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    pub user: Vec<u8>,
+    pub password: Secret,
+}
+
+/// SELECT and EXAMINE with their parameters (RFC 3501 §6.3.1, RFC 7162 §3.1.8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Select {
+    pub mailbox: MailboxArgument,
+    /// `CONDSTORE` was given.
+    pub condstore: bool,
+    pub qresync: Option<QResync>,
+}
+
+/// What a client knew when it last saw the mailbox (RFC 7162 §3.2.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QResync {
+    pub uid_validity: UidValidity,
+    /// The last modseq it knew; 0 means it knew none.
+    pub mod_seq: ModSeq,
+    pub known_uids: Option<UidRuns>,
+    /// Sequence numbers and the UIDs they had, as many of the one as of the other.
+    pub known_pairs: Option<(UidRuns, UidRuns)>,
+}
+
+/// CREATE (RFC 3501 §6.3.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Create {
+    pub mailbox: MailboxArgument,
+}
+
+/// RENAME (RFC 3501 §6.3.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rename {
+    pub from: MailboxArgument,
+    pub to: MailboxArgument,
+}
+
+/// STORE and UID STORE (RFC 3501 §6.4.6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    pub set: NumSet,
+    /// The set holds UIDs.
+    pub uid: bool,
+    pub change: FlagChange,
+    /// `.SILENT`: the client does not want to be told the result.
+    pub silent: bool,
+    /// As written: in the client's order, repeats included.
+    pub flags: Vec<Flag>,
+    /// Leave alone what changed after this; 0 leaves everything alone (RFC 7162 §3.1.3).
+    pub unchanged_since: Option<ModSeq>,
+}
+
+/// What STORE does with the flags it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlagChange {
+    /// `FLAGS`
+    Replace,
+    /// `+FLAGS`
+    Add,
+    /// `-FLAGS`
+    Remove,
+}
+
+/// COPY, UID COPY, MOVE and UID MOVE (RFC 3501 §6.4.7, RFC 6851 §3.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    pub set: NumSet,
+    /// The set holds UIDs.
+    pub uid: bool,
+    pub mailbox: MailboxArgument,
+}

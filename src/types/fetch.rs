@@ -1,0 +1,74 @@
+//! FETCH: which messages, which items, and the names of body sections (RFC 3501 §6.4.5).
+
+use super::{ModSeq, NumSet};
+
+/// FETCH and UID FETCH.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    pub set: NumSet,
+    /// The set holds UIDs.
+    pub uid: bool,
+    /// In the order asked, at least one, macros expanded. UID FETCH does not add [`FetchItem::Uid`] here.
+    pub items: Vec<FetchItem>,
+    /// Only what changed after this; 0 is everything (RFC 7162 §3.1.4).
+    pub changed_since: Option<ModSeq>,
+    /// Tell also what has vanished (RFC 7162 §3.2.6). Only in UID FETCH with `changed_since`.
+    pub vanished: bool,
+}
+
+impl Fetch {
+    /// Most items in one FETCH; each can cost a pass over the message.
+    pub const MAX_ITEMS: usize = 256;
+}
+
+/// One thing FETCH can tell of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FetchItem {
+    Uid,
+    Flags,
+    InternalDate,
+    Rfc822Size,
+    Envelope,
+    /// `BODY` without a section: the structure without extension data.
+    Body,
+    BodyStructure,
+    /// RFC 7162 §3.1.5
+    ModSeq,
+    /// `BODY[...]` and `BODY.PEEK[...]`
+    Section {
+        section: Section,
+        /// Leaves `\Seen` alone.
+        peek: bool,
+        /// First octet, and how many: at least 1.
+        partial: Option<(u32, u32)>,
+    },
+    Rfc822,
+    Rfc822Header,
+    Rfc822Text,
+}
+
+/// The part of a message between the brackets of `BODY[...]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Section {
+    /// Part numbers from the outermost in, each at least 1; empty for the message itself.
+    pub path: Vec<u32>,
+    pub text: SectionText,
+}
+
+/// What of that part.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SectionText {
+    /// All of it.
+    #[default]
+    Whole,
+    Header,
+    HeaderFields {
+        /// As the client wrote them, at least one; printable ASCII.
+        names: Vec<String>,
+        /// `HEADER.FIELDS.NOT`: all but these.
+        not: bool,
+    },
+    Text,
+    /// The part's own MIME header; never with an empty path.
+    Mime,
+}

@@ -1,0 +1,133 @@
+//! SEARCH as a tree of keys (RFC 3501 §6.4.4). Trees are kept in one canonical form, so that equal
+//! questions are equal values: no AND inside an AND, no OR inside an OR, no NOT of a NOT.
+
+use super::{Date, Keyword, ModSeq, NumSet, SystemFlag};
+
+/// SEARCH and UID SEARCH.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Search {
+    /// The answer holds UIDs.
+    pub uid: bool,
+    /// The charset of all strings, as written.
+    pub charset: Option<String>,
+    pub key: SearchKey,
+}
+
+impl Search {
+    /// Deepest nesting of keys, so that walking a tree cannot exhaust the stack.
+    pub const MAX_DEPTH: usize = 32;
+    /// Most keys in one search.
+    pub const MAX_KEYS: usize = 4096;
+}
+
+/// One question about a message. Strings are octets in the search's charset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SearchKey {
+    All,
+    /// All of these; two or more.
+    And(Vec<SearchKey>),
+    /// Any of these; two or more.
+    Or(Vec<SearchKey>),
+    Not(Box<SearchKey>),
+
+    /// Sequence numbers.
+    Numbers(NumSet),
+    Uids(NumSet),
+
+    Flag(SystemFlag),
+    Keyword(Keyword),
+    /// The session holds the message as `\Recent`.
+    Recent,
+
+    Before(DateOf, Date),
+    On(DateOf, Date),
+    Since(DateOf, Date),
+    /// More octets than this.
+    Larger(u64),
+    /// Fewer octets than this.
+    Smaller(u64),
+    /// Changed at this modseq or later; 0 is everything (RFC 7162 §3.1.5).
+    ModSeq(ModSeq),
+
+    Bcc(Vec<u8>),
+    Cc(Vec<u8>),
+    From(Vec<u8>),
+    To(Vec<u8>),
+    Subject(Vec<u8>),
+    /// An empty value asks only whether the field is there.
+    Header {
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Body(Vec<u8>),
+    Text(Vec<u8>),
+}
+
+/// Which of a message's dates, read without its time and zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DateOf {
+    /// INTERNALDATE
+    Arrival,
+    /// The `Date:` header field.
+    Sent,
+}
+
+impl SearchKey {
+    /// All of `keys`. None at all is [`SearchKey::All`].
+    pub fn and(keys: Vec<SearchKey>) -> SearchKey {
+        let mut flat = Vec::with_capacity(keys.len());
+        for key in keys {
+            match key {
+                SearchKey::And(inner) => flat.extend(inner),
+                other => flat.push(other),
+            }
+        }
+        match flat.len() {
+            0 => SearchKey::All,
+            1 => flat.remove(0),
+            _ => SearchKey::And(flat),
+        }
+    }
+
+    /// Any of `keys`. None at all is the opposite of [`SearchKey::All`].
+    pub fn or(keys: Vec<SearchKey>) -> SearchKey {
+        let mut flat = Vec::with_capacity(keys.len());
+        for key in keys {
+            match key {
+                SearchKey::Or(inner) => flat.extend(inner),
+                other => flat.push(other),
+            }
+        }
+        match flat.len() {
+            0 => SearchKey::negated(SearchKey::All),
+            1 => flat.remove(0),
+            _ => SearchKey::Or(flat),
+        }
+    }
+
+    /// The opposite of `key`.
+    pub fn negated(key: SearchKey) -> SearchKey {
+        match key {
+            SearchKey::Not(inner) => *inner,
+            other => SearchKey::Not(Box::new(other)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trees_are_canonical() {
+        let flag = SearchKey::Flag;
+        let (a, b, c) = (flag(SystemFlag::Seen), flag(SystemFlag::Draft), flag(SystemFlag::Deleted));
+        let nested = SearchKey::and(vec![SearchKey::and(vec![a.clone(), b.clone()]), c.clone()]);
+        assert_eq!(nested, SearchKey::And(vec![a.clone(), b.clone(), c.clone()]));
+        let nested = SearchKey::or(vec![a.clone(), SearchKey::or(vec![b.clone(), c.clone()])]);
+        assert_eq!(nested, SearchKey::Or(vec![a.clone(), b, c]));
+        assert_eq!(SearchKey::negated(SearchKey::negated(a.clone())), a.clone());
+        assert_eq!(SearchKey::and(vec![a.clone()]), a);
+        assert_eq!(SearchKey::and(vec![]), SearchKey::All);
+    }
+}
