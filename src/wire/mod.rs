@@ -1,1 +1,33 @@
-//! wire
+//! Bytes <-> types, without waiting and without I/O.
+//!
+//! [`Framer`] cuts what a client sends into command lines and literals; [`parse`] turns one framed command into
+//! a [`Command`](crate::types::Command). Each command family has one file that parses its arguments and writes
+//! its answers: all writers append to a `Vec<u8>` and cannot fail.
+
+pub mod append;
+mod command;
+pub mod date;
+pub mod dialect;
+pub mod fetch;
+pub mod framer;
+mod garbled;
+mod lexical;
+pub mod list;
+pub mod login;
+mod mailbox;
+pub mod response;
+pub mod search;
+mod select;
+pub mod status;
+mod store;
+pub mod utf7;
+pub mod write;
+
+#[cfg(test)]
+mod round_trip;
+
+pub use append::{LiteralUse, literal_use};
+pub use command::{is_done, parse, parse_in, tag_of};
+pub use dialect::Dialect;
+pub use framer::{Announced, Event, Framer, Limits, OverLimit};
+pub use garbled::Garbled;

@@ -1,0 +1,182 @@
+//! One framed command -> [`Command`]: the tag, the table of words, and that nothing is left over.
+
+use nom::Parser;
+
+use super::dialect::Dialect;
+use super::garbled::{Garbled, Parsed, expected, fail};
+use super::{fetch, lexical, list, login, mailbox, search, select, status, store};
+use crate::types::{Body, Command};
+
+/// Reads the arguments of one command. The input begins right behind the command's word.
+type Arguments = fn(&[u8], Dialect) -> Parsed<'_, Body>;
+
+/// Every command's word and the parser of what follows it. Often sent ones come first.
+const COMMANDS: &[(&str, Arguments)] = &[
+    ("UID", uid),
+    ("FETCH", |i, _| fetch::command(i, false)),
+    ("STORE", |i, _| store::store(i, false)),
+    ("SEARCH", |i, _| search::command(i, false)),
+    ("NOOP", |i, _| Ok((i, Body::Noop))),
+    ("IDLE", |i, _| Ok((i, Body::Idle))),
+    ("STATUS", status::command),
+    ("SELECT", |i, dialect| select::command(i, dialect).map(|(i, select)| (i, Body::Select(select)))),
+    ("EXAMINE", |i, dialect| select::command(i, dialect).map(|(i, select)| (i, Body::Examine(select)))),
+    ("LIST", |i, dialect| list::command(i, dialect, false)),
+    ("XLIST", |i, dialect| list::command(i, dialect, true)),
+    ("LSUB", list::lsub),
+    ("COPY", |i, dialect| store::copy(i, dialect, false).map(|(i, copy)| (i, Body::Copy(copy)))),
+    ("MOVE", |i, dialect| store::copy(i, dialect, false).map(|(i, copy)| (i, Body::Move(copy)))),
+    ("EXPUNGE", |i, _| Ok((i, Body::Expunge))),
+    ("CHECK", |i, _| Ok((i, Body::Check))),
+    ("CLOSE", |i, _| Ok((i, Body::Close))),
+    ("UNSELECT", |i, _| Ok((i, Body::Unselect))),
+    ("CREATE", mailbox::create),
+    ("DELETE", |i, dialect| mailbox::only(i, dialect).map(|(i, name)| (i, Body::Delete(name)))),
+    ("RENAME", mailbox::rename),
+    ("SUBSCRIBE", |i, dialect| mailbox::only(i, dialect).map(|(i, name)| (i, Body::Subscribe(name)))),
+    ("UNSUBSCRIBE", |i, dialect| mailbox::only(i, dialect).map(|(i, name)| (i, Body::Unsubscribe(name)))),
+    ("NAMESPACE", |i, _| Ok((i, Body::Namespace))),
+    ("ENABLE", |i, _| login::enable(i)),
+    ("ID", |i, _| login::id(i)),
+    ("CAPABILITY", |i, _| Ok((i, Body::Capability))),
+    ("LOGIN", |i, _| login::login(i)),
+    ("AUTHENTICATE", |i, _| login::authenticate(i)),
+    ("STARTTLS", |i, _| Ok((i, Body::StartTls))),
+    ("LOGOUT", |i, _| Ok((i, Body::Logout))),
+    ("APPEND", append_without_literal),
+];
+
+/// The words that may follow UID (RFC 3501 §6.4.8, RFC 4315 §2.1, RFC 6851 §3.2).
+const UID_COMMANDS: &[(&str, Arguments)] = &[
+    ("FETCH", |i, _| fetch::command(i, true)),
+    ("STORE", |i, _| store::store(i, true)),
+    ("SEARCH", |i, _| search::command(i, true)),
+    ("COPY", |i, dialect| store::copy(i, dialect, true).map(|(i, copy)| (i, Body::Copy(copy)))),
+    ("MOVE", |i, dialect| store::copy(i, dialect, true).map(|(i, copy)| (i, Body::Move(copy)))),
+    ("EXPUNGE", |i, _| store::uid_expunge(i)),
+];
+
+/// Parses one framed command of a client that speaks plain IMAP4rev1; see [`parse_in`].
+///
+/// # Errors
+/// [`Garbled`] when the command does not follow the grammar: answer BAD.
+pub fn parse(command: &[u8]) -> Result<Command, Garbled> {
+    parse_in(command, Dialect::default())
+}
+
+/// Parses one framed command: its line without the final CRLF, held literals in place. APPEND is never parsed
+/// here as a whole, see [`super::append`].
+///
+/// # Errors
+/// [`Garbled`] when the command does not follow the grammar: answer BAD.
+pub fn parse_in(command: &[u8], dialect: Dialect) -> Result<Command, Garbled> {
+    let (rest, tag) = lexical::tag(command).map_err(|e| Garbled::new(None, command, e))?;
+    match body(rest, dialect) {
+        Ok((_, body)) => Ok(Command { tag: tag.to_owned(), body }),
+        Err(e) => Err(Garbled::new(Some(tag), command, e)),
+    }
+}
+
+/// The tag at the head of a line whose rest may be anything.
+pub fn tag_of(line: &[u8]) -> Option<&str> {
+    lexical::tag(line).ok().filter(|(rest, _)| rest.is_empty() || rest[0] == b' ').map(|(_, tag)| tag)
+}
+
+/// True when the line is the `DONE` that ends IDLE (RFC 2177 §3).
+pub fn is_done(line: &[u8]) -> bool {
+    line.eq_ignore_ascii_case(b"DONE")
+}
+
+/// command = tag SP (command-any / command-auth / command-nonauth / command-select) CRLF
+fn body(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
+    let (i, ()) = lexical::space(i)?;
+    let (i, body) = look_up(i, dialect, COMMANDS, "a command")?;
+    if !i.is_empty() {
+        return fail(i, "the end of the command");
+    }
+    Ok((i, body))
+}
+
+/// uid = "UID" SP (copy / fetch / search / store)
+fn uid(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
+    let (i, ()) = lexical::space(i)?;
+    look_up(i, dialect, UID_COMMANDS, "FETCH, STORE, SEARCH, COPY, MOVE or EXPUNGE")
+}
+
+fn look_up<'a>(i: &'a [u8], dialect: Dialect, table: &[(&str, Arguments)], what: &'static str) -> Parsed<'a, Body> {
+    let (rest, word) = expected(what, lexical::atom).parse(i)?;
+    match table.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)) {
+        Some((_, arguments)) => arguments(rest, dialect),
+        None => fail(i, what),
+    }
+}
+
+/// An APPEND that is whole without having streamed a message says nothing a server could keep.
+fn append_without_literal(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
+    let (i, _) = super::append::arguments(i, dialect)?;
+    fail(i, "a literal with the message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bad(line: &str) -> String {
+        parse(line.as_bytes()).expect_err(line).to_string()
+    }
+
+    #[test]
+    fn words_match_in_any_case() {
+        for line in ["a1 NOOP", "a1 noop", "a1 nOoP"] {
+            assert_eq!(parse(line.as_bytes()), Ok(Command { tag: "a1".into(), body: Body::Noop }));
+        }
+        assert!(is_done(b"done") && !is_done(b"DONE "));
+    }
+
+    #[test]
+    fn every_bare_command() {
+        let bare = [
+            ("CAPABILITY", Body::Capability),
+            ("NOOP", Body::Noop),
+            ("LOGOUT", Body::Logout),
+            ("STARTTLS", Body::StartTls),
+            ("CHECK", Body::Check),
+            ("CLOSE", Body::Close),
+            ("UNSELECT", Body::Unselect),
+            ("EXPUNGE", Body::Expunge),
+            ("IDLE", Body::Idle),
+            ("NAMESPACE", Body::Namespace),
+        ];
+        for (word, body) in bare {
+            assert_eq!(parse(format!("t {word}").as_bytes()).map(|c| c.body), Ok(body));
+            assert_eq!(
+                bad(&format!("t {word} x")),
+                format!("expected the end of the command at octet {}", word.len() + 3)
+            );
+            assert_eq!(
+                bad(&format!("t {word} ")),
+                format!("expected the end of the command at octet {}", word.len() + 3)
+            );
+        }
+    }
+
+    #[test]
+    fn a_bad_says_what_was_expected_and_where() {
+        assert_eq!(bad("a1 FROB x"), "expected a command at octet 4");
+        assert_eq!(bad("a1  NOOP"), "expected a single space at octet 4");
+        assert_eq!(bad("a1"), "expected a space at octet 3");
+        assert_eq!(bad("a1 UID NOOP"), "expected FETCH, STORE, SEARCH, COPY, MOVE or EXPUNGE at octet 8");
+        assert_eq!(bad("a1 SELECT "), "expected a mailbox name at octet 11");
+        assert_eq!(bad("a1 APPEND INBOX"), "expected a literal with the message at octet 16");
+        assert_eq!(bad("a1 NOOP (((((((("), "expected the end of the command at octet 8");
+        assert_eq!(bad("+ NOOP"), "expected a tag at octet 1");
+    }
+
+    #[test]
+    fn the_tag_is_kept_when_the_rest_is_bad() {
+        assert_eq!(parse(b"a1 FROB").expect_err("no command").tag.as_deref(), Some("a1"));
+        assert_eq!(parse(b"* NOOP").expect_err("no tag").tag, None);
+        assert_eq!(tag_of(b"a1 FROB \xff"), Some("a1"));
+        assert_eq!(tag_of(b"\x16\x03\x01"), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! STATUS: its items, and the line that answers it.
+
+use super::dialect::Dialect;
+use super::garbled::{Parsed, fail};
+use super::lexical::{listed, space, word};
+use super::mailbox::only;
+use super::write;
+use crate::types::{Body, MailboxName, Status, StatusItem};
+
+/// status = "STATUS" SP mailbox SP "(" status-att *(SP status-att) ")"
+pub(super) fn command(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
+    let (i, mailbox) = only(i, dialect)?;
+    let (i, ()) = space(i)?;
+    let (i, items) = listed(i, item)?;
+    Ok((i, Body::Status(Status { mailbox, items })))
+}
+
+/// status-att = "MESSAGES" / "RECENT" / "UIDNEXT" / "UIDVALIDITY" / "UNSEEN", and those of extensions
+fn item(i: &[u8]) -> Parsed<'_, StatusItem> {
+    let (rest, name) = word(i)?;
+    match StatusItem::ALL.into_iter().find(|item| name.eq_ignore_ascii_case(item.wire().as_bytes())) {
+        Some(item) => Ok((rest, item)),
+        None => fail(i, "a STATUS item"),
+    }
+}
+
+/// `* STATUS name (item value ...)` (RFC 3501 §7.2.4)
+pub fn write_line(out: &mut Vec<u8>, name: &MailboxName, values: &[(StatusItem, u64)], dialect: Dialect) {
+    out.extend_from_slice(b"* STATUS ");
+    write::mailbox(out, name, dialect);
+    out.extend_from_slice(b" (");
+    for (at, (item, value)) in values.iter().enumerate() {
+        if at > 0 {
+            out.push(b' ');
+        }
+        out.extend_from_slice(item.wire().as_bytes());
+        out.push(b' ');
+        write::number(out, *value);
+    }
+    out.push(b')');
+    write::end(out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::parse;
+
+    fn items(line: &str) -> Option<Vec<StatusItem>> {
+        match parse(line.as_bytes()).ok()?.body {
+            Body::Status(status) => Some(status.items),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn items_in_the_order_asked() {
+        use StatusItem::{HighestModSeq, Messages, Recent, UidNext, UidValidity, Unseen};
+        assert_eq!(items("a STATUS INBOX (uidnext MESSAGES)"), Some(vec![UidNext, Messages]));
+        let all = "a STATUS {5}\r\nINBOX (MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ)";
+        assert_eq!(items(all), Some(vec![Messages, Recent, UidNext, UidValidity, Unseen, HighestModSeq]));
+        let bad = ["()", "MESSAGES", "(MESSAGES", "(FOO)", "(MESSAGES )", "( MESSAGES)", "(MESSAGES  UNSEEN)", ""];
+        for bad in bad {
+            assert_eq!(items(&format!("a STATUS INBOX {bad}")), None, "{bad}");
+        }
+        assert_eq!(items("a STATUS INBOX"), None);
+        assert_eq!(parse(b"a STATUS x ()").expect_err("no item").to_string(), "expected a STATUS item at octet 13");
+    }
+
+    #[test]
+    fn a_line() {
+        let mut out = Vec::new();
+        let name = MailboxName::new("blurdy bloop").expect("a name");
+        let values = [(StatusItem::Messages, 231), (StatusItem::HighestModSeq, u64::MAX)];
+        write_line(&mut out, &name, &values, Dialect::default());
+        let expected = "* STATUS \"blurdy bloop\" (MESSAGES 231 HIGHESTMODSEQ 18446744073709551615)\r\n";
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+}
