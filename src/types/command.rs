@@ -126,7 +126,8 @@ pub struct Store {
     pub silent: bool,
     /// As written: in the client's order, repeats included.
     pub flags: Vec<Flag>,
-    /// Leave alone what changed after this; 0 leaves everything alone (RFC 7162 §3.1.3).
+    /// Leave alone what changed after this; with 0, whatever has the flag, and a system flag counts as always
+    /// there (RFC 7162 §3.1.3).
     pub unchanged_since: Option<ModSeq>,
 }
 

@@ -32,7 +32,7 @@ pub enum FetchItem {
     /// `BODY` without a section: the structure without extension data.
     Body,
     BodyStructure,
-    /// RFC 7162 §3.1.5
+    /// RFC 7162 §3.1.4.2
     ModSeq,
     /// `BODY[...]` and `BODY.PEEK[...]`
     Section {

@@ -46,31 +46,34 @@ fn list_mailbox(i: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
     }
 }
 
-/// `* LIST (attributes) "/" name` (RFC 3501 §7.2.2). Attributes carry their backslash.
-pub fn write_line<'a>(
-    out: &mut Vec<u8>,
-    word: ListWord,
-    attributes: impl IntoIterator<Item = &'a str>,
-    name: &MailboxName,
-    dialect: Dialect,
-) {
-    head(out, word, attributes);
-    write::mailbox(out, name, dialect);
+/// A mailbox as it is told: `* LIST (attributes) "/" name` (RFC 3501 §7.2.2).
+#[derive(Debug, Clone, Copy)]
+pub struct ListLine<'a> {
+    pub word: ListWord,
+    /// With their backslashes.
+    pub attributes: &'a [&'a str],
+    pub name: &'a MailboxName,
+}
+
+/// Writes it.
+pub fn write_line(out: &mut Vec<u8>, line: &ListLine<'_>, dialect: Dialect) {
+    head(out, line.word, line.attributes);
+    write::mailbox(out, line.name, dialect);
     write::end(out);
 }
 
 /// `* LIST (\Noselect) "/" ""`: the answer when the pattern asks for the root (RFC 3501 §6.3.8).
 pub fn write_root(out: &mut Vec<u8>, word: ListWord) {
-    head(out, word, ["\\Noselect"]);
+    head(out, word, &["\\Noselect"]);
     out.extend_from_slice(b"\"\"");
     write::end(out);
 }
 
-fn head<'a>(out: &mut Vec<u8>, word: ListWord, attributes: impl IntoIterator<Item = &'a str>) {
+fn head(out: &mut Vec<u8>, word: ListWord, attributes: &[&str]) {
     out.extend_from_slice(b"* ");
     out.extend_from_slice(word.wire().as_bytes());
     out.extend_from_slice(b" (");
-    for (at, attribute) in attributes.into_iter().enumerate() {
+    for (at, attribute) in attributes.iter().enumerate() {
         if at > 0 {
             out.push(b' ');
         }
@@ -118,9 +121,12 @@ mod tests {
     #[test]
     fn lines() {
         let mut out = Vec::new();
-        let name = |text| MailboxName::new(text).expect("a name");
-        write_line(&mut out, ListWord::List, ["\\HasNoChildren", "\\Sent"], &name("Sent"), Dialect::default());
-        write_line(&mut out, ListWord::Lsub, [], &name("Entwürfe für \"mich\""), Dialect::default());
+        let mut line = |word, attributes: &[&str], name| {
+            let name = MailboxName::new(name).expect("a name");
+            write_line(&mut out, &ListLine { word, attributes, name: &name }, Dialect::default());
+        };
+        line(ListWord::List, &["\\HasNoChildren", "\\Sent"], "Sent");
+        line(ListWord::Lsub, &[], "Entwürfe für \"mich\"");
         write_root(&mut out, ListWord::Xlist);
         let expected = "* LIST (\\HasNoChildren \\Sent) \"/\" Sent\r\n\
                         * LSUB () \"/\" \"Entw&APw-rfe f&APw-r \\\"mich\\\"\"\r\n\

@@ -110,11 +110,19 @@ pub fn write_id(out: &mut Vec<u8>, pairs: &[(&str, &str)]) {
     write::end(out);
 }
 
-/// `* NAMESPACE personal others shared`: the prefixes of each kind, each with `/` as its separator
-/// (RFC 2342 §5). No prefix at all is NIL.
-pub fn write_namespace(out: &mut Vec<u8>, personal: &[&str], others: &[&str], shared: &[&str], dialect: Dialect) {
+/// The prefixes of each kind of namespace, as text; `/` is the separator in all of them (RFC 2342 §5).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Namespaces<'a> {
+    pub personal: &'a [&'a str],
+    /// Those of other users.
+    pub others: &'a [&'a str],
+    pub shared: &'a [&'a str],
+}
+
+/// `* NAMESPACE personal others shared`; a kind without any prefix is NIL.
+pub fn write_namespace(out: &mut Vec<u8>, namespaces: &Namespaces<'_>, dialect: Dialect) {
     out.extend_from_slice(b"* NAMESPACE");
-    for prefixes in [personal, others, shared] {
+    for prefixes in [namespaces.personal, namespaces.others, namespaces.shared] {
         out.push(b' ');
         if prefixes.is_empty() {
             write::nil(out);
@@ -217,8 +225,9 @@ mod tests {
         assert_eq!(written(&|out| write_enabled(out, [])), "* ENABLED\r\n");
         assert_eq!(written(&|out| write_id(out, &[("name", "Pillarbox")])), "* ID (\"name\" \"Pillarbox\")\r\n");
         assert_eq!(written(&|out| write_id(out, &[])), "* ID NIL\r\n");
+        let namespaces = Namespaces { personal: &[""], others: &["Other Üser/"], shared: &[] };
         assert_eq!(
-            written(&|out| write_namespace(out, &[""], &["Other Üser/"], &[], Dialect::default())),
+            written(&|out| write_namespace(out, &namespaces, Dialect::default())),
             "* NAMESPACE ((\"\" \"/\")) ((\"Other &ANw-ser/\" \"/\")) NIL\r\n"
         );
     }

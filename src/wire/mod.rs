@@ -4,6 +4,7 @@
 //! a [`Command`](crate::types::Command). Each command family has one file that parses its arguments and writes
 //! its answers: all writers append to a `Vec<u8>` and cannot fail.
 
+mod announcement;
 pub mod append;
 mod command;
 pub mod date;

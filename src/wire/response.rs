@@ -3,21 +3,29 @@
 use super::write;
 use crate::types::{Code, Condition};
 
-/// `tag OK [CODE] text`, or `* OK ...` without a tag.
-///
-/// There is always some text, and every code is followed by a space: Gmail's missing ones broke parsers.
-/// What a text quotes of a client's input cannot end the line or pass for a code.
-pub fn write_condition(out: &mut Vec<u8>, tag: Option<&str>, condition: Condition, code: Option<&Code>, text: &str) {
-    out.extend_from_slice(tag.unwrap_or("*").as_bytes());
+/// A status response: `tag OK [CODE] text`.
+#[derive(Debug, Clone, Copy)]
+pub struct StatusResponse<'a> {
+    /// None for an untagged one.
+    pub tag: Option<&'a str>,
+    pub condition: Condition,
+    pub code: Option<&'a Code>,
+    /// A sentence for a person. What it quotes of a client's input cannot end the line or pass for a code.
+    pub text: &'a str,
+}
+
+/// Writes it. There is always some text, and every code is followed by a space: Gmail's missing ones broke parsers.
+pub fn write_status(out: &mut Vec<u8>, status: &StatusResponse<'_>) {
+    out.extend_from_slice(status.tag.unwrap_or("*").as_bytes());
     out.push(b' ');
-    out.extend_from_slice(condition.wire().as_bytes());
+    out.extend_from_slice(status.condition.wire().as_bytes());
     out.push(b' ');
-    if let Some(code) = code {
+    if let Some(code) = status.code {
         out.push(b'[');
         write_code(out, code);
         out.extend_from_slice(b"] ");
     }
-    write_text(out, text);
+    write_text(out, status.text);
     write::end(out);
 }
 
@@ -129,7 +137,7 @@ mod tests {
 
     fn line(tag: Option<&str>, condition: Condition, code: Option<Code>, text: &str) -> String {
         let mut out = Vec::new();
-        write_condition(&mut out, tag, condition, code.as_ref(), text);
+        write_status(&mut out, &StatusResponse { tag, condition, code: code.as_ref(), text });
         String::from_utf8(out).expect("ASCII")
     }
 

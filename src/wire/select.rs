@@ -6,15 +6,15 @@ use super::dialect::Dialect;
 use super::garbled::{Parsed, expected, fail};
 use super::lexical::{close, listed, mod_seq, nz_number, open, runs, space, word};
 use super::mailbox::only;
-use crate::types::UidValidity;
 use crate::types::command::{QResync, Select};
+use crate::types::{UidRuns, UidValidity};
 
 enum Parameter {
     CondStore,
     QResync(QResync),
 }
 
-/// select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"] (RFC 4466 §2.4)
+/// select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"] (RFC 4466 §2.1)
 pub(super) fn command(i: &[u8], dialect: Dialect) -> Parsed<'_, Select> {
     let (i, mailbox) = only(i, dialect)?;
     let mut select = Select { mailbox, condstore: false, qresync: None };
@@ -66,7 +66,7 @@ fn parameter(i: &[u8]) -> Parsed<'_, Parameter> {
 }
 
 /// seq-match-data = "(" known-sequence-set SP known-uid-set ")"
-fn known_pairs(i: &[u8]) -> Parsed<'_, (crate::types::UidRuns, crate::types::UidRuns)> {
+fn known_pairs(i: &[u8]) -> Parsed<'_, (UidRuns, UidRuns)> {
     let (i, ()) = open(i)?;
     let (i, numbers) = runs(i)?;
     let (i, ()) = space(i)?;
@@ -82,7 +82,7 @@ fn known_pairs(i: &[u8]) -> Parsed<'_, (crate::types::UidRuns, crate::types::Uid
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Body, ModSeq, UidRuns};
+    use crate::types::{Body, ModSeq};
     use crate::wire::parse;
 
     fn select(line: &str) -> Select {
