@@ -68,6 +68,12 @@ impl Config {
         if self.log != newer.log {
             settings.push("log");
         }
+        if self.login.password_threads != newer.login.password_threads {
+            settings.push("login.password_threads");
+        }
+        if self.login.password_queue != newer.login.password_queue {
+            settings.push("login.password_queue");
+        }
         settings
     }
 
@@ -236,6 +242,14 @@ mod tests {
             assert!(told.starts_with(beginning), "{text:?} gave {told:?}");
             assert!(!told.contains('\n'), "one line only: {told:?}");
         }
+    }
+
+    #[test]
+    fn what_only_a_restart_can_change_is_named() {
+        let old = Config::default();
+        let newer = parse("data_dir = \"/x\"\n[limits]\nnesting = 9\n[log]\nlevel = \"debug\"\n").expect("fine");
+        assert_eq!(old.needs_restart_for(&newer), ["data_dir", "log"]);
+        assert!(old.needs_restart_for(&old).is_empty());
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 impl Tls {
-    /// Reads what the configuration names, if any listener needs it or the files are there.
+    /// Reads what the configuration names, if any listener needs it.
     pub fn new(config: &Config) -> Result<Tls, TlsFault> {
         // Without random octets there are no tickets; handshakes will say so themselves.
         let tickets = rustls::crypto::ring::Ticketer::new().ok();
