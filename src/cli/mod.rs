@@ -1,1 +1,189 @@
-//! cli
+//! The command line: what can be asked for, and the exit code of each outcome. Thin: it asks the rooms below.
+
+mod prompt;
+mod user;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, BadConfig, Config};
+use crate::control::{AskError, Reply, Request, client};
+use crate::server::{self, ServeError};
+
+/// An IMAP mail server that is complete, fast, small, and does not lose mail.
+#[derive(Debug, Parser)]
+#[command(name = "pillarbox", version, arg_required_else_help = true)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server until SIGTERM; SIGHUP reads configuration and certificate again
+    Serve(Place),
+    /// Say whether a configuration is fine, and where it is not
+    CheckConfig(Place),
+    /// Add, change, list and remove users; works with and without a running server
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Check that all that is stored is whole; works with and without a running server
+    Check {
+        /// Only what belongs to this user
+        user: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+struct Place {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "PILLARBOX_CONFIG", default_value_os_t = config::usual_place())]
+    config: PathBuf,
+}
+
+impl Place {
+    fn load(&self) -> Result<Config, Failure> {
+        Ok(Config::load(&self.config)?)
+    }
+}
+
+/// Why a command failed, and so with which exit code.
+#[derive(Debug)]
+enum Failure {
+    /// Exit code 1.
+    Failed(String),
+    /// Exit code 78, EX_CONFIG of sysexits.h: systemd and scripts tell it from a crash.
+    Config(BadConfig),
+}
+
+impl Failure {
+    fn of(error: impl fmt::Display) -> Self {
+        Failure::Failed(error.to_string())
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Failed(_) => 1,
+            Failure::Config(_) => 78,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Failed(text) => f.write_str(text),
+            Failure::Config(bad) => bad.fmt(f),
+        }
+    }
+}
+
+impl From<BadConfig> for Failure {
+    fn from(bad: BadConfig) -> Self {
+        Failure::Config(bad)
+    }
+}
+
+/// Does what the command line asks and gives the exit code: 0 fine, 1 failed, 2 wrong usage, 78 bad configuration.
+pub fn run() -> ExitCode {
+    // Wrong usage ends here: clap tells it and exits with 2.
+    let line = Line::parse();
+    match obey(line.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("pillarbox: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn obey(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(place) => server::serve(&place.config).map_err(|error| match error {
+            ServeError::Config(bad) => Failure::Config(bad),
+            ServeError::Failed(text) => Failure::Failed(text),
+        }),
+        Command::CheckConfig(place) => {
+            server::check_config(&place.config)?;
+            say(&format!("{} is fine", place.config.display()));
+            Ok(())
+        }
+        Command::User(command) => user::obey(command),
+        Command::Check { user, place } => check(&place.load()?, user),
+    }
+}
+
+/// Asks the running server to check, or checks itself when none runs.
+fn check(config: &Config, user: Option<String>) -> Result<(), Failure> {
+    let request = Request::Check { user: user.clone() };
+    let last = match client::ask(&config.data_dir, &request, say) {
+        Ok(Reply::Done(_)) => Ok(true),
+        Ok(Reply::Found(_)) => Ok(false),
+        Ok(Reply::Failed(reason)) => Err(reason),
+        Ok(Reply::Line(_)) => Err("the running server gave no end".into()),
+        Err(AskError::NotRunning) => server::check_at_rest(config, user.as_deref(), &mut |line| say(&line)),
+        Err(broken) => Err(broken.to_string()),
+    };
+    match last.map_err(Failure::Failed)? {
+        true => {
+            say("all is well");
+            Ok(())
+        }
+        false => Err(Failure::Failed("there are faults".into())),
+    }
+}
+
+/// Tells the running server, if there is one; the sentence it answers with.
+fn tell_server(data_dir: &Path, request: &Request) -> Result<Option<String>, Failure> {
+    match client::ask(data_dir, request, |_| {}) {
+        Ok(Reply::Done(text)) => Ok(Some(text)),
+        Ok(Reply::Failed(reason) | Reply::Found(reason)) => Err(Failure::Failed(reason)),
+        Ok(Reply::Line(_)) | Err(AskError::NotRunning) => Ok(None),
+        Err(broken) => Err(Failure::of(broken)),
+    }
+}
+
+/// One line for the person who asked. Control characters are made visible: names may hold what a terminal obeys.
+fn say(text: &str) {
+    use std::io::Write;
+    let shown: String = text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+    // `pillarbox user list | head -1` closes the pipe early; that is no failure.
+    let _ = writeln!(std::io::stdout(), "{shown}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn scripts_may_put_the_options_where_they_like() {
+        for line in [
+            "pillarbox serve --config f",
+            "pillarbox check-config --config f",
+            "pillarbox user add anna --password-stdin --config f",
+            "pillarbox user add --config f --password-stdin anna",
+            "pillarbox user passwd anna --config f",
+            "pillarbox user list --config f",
+            "pillarbox user remove anna --config f --delete-mail",
+            "pillarbox check --config f",
+            "pillarbox check --config f anna",
+        ] {
+            assert!(Line::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        for line in ["pillarbox", "pillarbox fly", "pillarbox user add", "pillarbox serve --confg f"] {
+            assert!(Line::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

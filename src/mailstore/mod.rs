@@ -1,1 +1,4 @@
 //! mailstore
+
+pub mod directory;
+pub mod lock;

@@ -1,1 +1,282 @@
-//! server
+//! The running server: start, serve, reload, stop.
+//! Start goes from what can be wrong in a file to what can be wrong with the machine, and opens the doors last, so
+//! that a client never meets half a server.
+
+mod connection;
+mod limits;
+mod listen;
+mod logging;
+mod shutdown;
+mod stub;
+pub mod tls;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tracing::{error, info, warn};
+
+use self::connection::Gate;
+use self::listen::Listener;
+use self::shutdown::{Signal, Signals};
+use self::stub::imap;
+use self::stub::mailstore::{self, MailStore, StoreOptions};
+use self::tls::Tls;
+use crate::config::{BadConfig, Config};
+use crate::control::ControlHost;
+use crate::control::service::ControlSocket;
+use crate::login::{EndReason, Login, Sessions, names};
+use crate::mailstore::directory::Directory;
+use crate::mailstore::lock::{self, DataLock};
+use crate::types::AccountId;
+
+/// Why the server did not start, or not to the end.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The configuration is at fault.
+    Config(BadConfig),
+    /// The machine, or the state of the data directory.
+    Failed(String),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeError::Config(bad) => bad.fmt(f),
+            ServeError::Failed(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+impl From<BadConfig> for ServeError {
+    fn from(bad: BadConfig) -> Self {
+        ServeError::Config(bad)
+    }
+}
+
+fn failed(error: impl fmt::Display) -> ServeError {
+    ServeError::Failed(error.to_string())
+}
+
+/// Reads and checks a configuration all the way: the certificate and its key too.
+pub fn check_config(file: &Path) -> Result<Config, BadConfig> {
+    let config = Config::load(file)?;
+    Tls::new(&config).map_err(|fault| BadConfig::at(file, fault.setting, fault.text))?;
+    Ok(config)
+}
+
+/// Checks the data directory while no server runs on it; `user`: only what is that user's. Each fault goes to `tell`.
+/// True: there is none.
+pub fn check_at_rest(config: &Config, user: Option<&str>, tell: &mut dyn FnMut(String)) -> Result<bool, String> {
+    let data_dir = lock::find(&config.data_dir).map_err(|error| error.to_string())?;
+    let _lock = DataLock::take(&data_dir).map_err(|error| error.to_string())?;
+    check_data(&data_dir, config, user, tell)
+}
+
+/// Checks users and mail; whoever calls owns the data directory.
+fn check_data(
+    data_dir: &Path,
+    config: &Config,
+    user: Option<&str>,
+    tell: &mut dyn FnMut(String),
+) -> Result<bool, String> {
+    // A handle of its own: a long check must not hold up log-ins.
+    let directory = Directory::open_existing(data_dir).map_err(|error| error.to_string())?;
+    let account = match user {
+        Some(name) => {
+            let found = names::find_user(&directory, name, &config.login.default_domain);
+            let user = found.map_err(|error| error.to_string())?;
+            Some(user.ok_or_else(|| format!("there is no user {name}"))?.account)
+        }
+        None => None,
+    };
+    let finds = directory.check().map_err(|error| error.to_string())?;
+    let is_directory_fine = finds.is_empty();
+    finds.into_iter().for_each(&mut *tell);
+    Ok(mailstore::check(data_dir, account, tell)? && is_directory_fine)
+}
+
+/// Runs the server until it is told to stop. Blocks. At most once in a process: it takes over logs and signals.
+pub fn serve(file: &Path) -> Result<(), ServeError> {
+    let config = Config::load(file)?;
+    let tls = Tls::new(&config).map_err(|fault| BadConfig::at(file, fault.setting, fault.text))?;
+    logging::start(&config.log);
+    limits::raise_open_files();
+    // Whatever is made from here on (the database's side files, the control socket) is for the owner only.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    let data_dir = lock::prepare(&config.data_dir).map_err(failed)?;
+    let data_lock = DataLock::take(&data_dir).map_err(failed)?;
+    let directory = Arc::new(Directory::open(&data_dir).map_err(failed)?);
+    let store = MailStore::open(&data_dir, store_options(&config)).map_err(failed)?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("async")
+        .enable_all()
+        .build()
+        .map_err(|error| failed(format!("cannot start the runtime: {error}")))?;
+    let house = House::new(file, config, tls, directory, store)?;
+    let outcome = runtime.block_on(run(&house, &data_dir));
+    // What is still running now was given its time; it is dropped at its next wait.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    drop(house);
+    drop(data_lock);
+    outcome
+}
+
+/// What the store is told of the configuration.
+fn store_options(config: &Config) -> StoreOptions {
+    let limits = &config.limits;
+    StoreOptions {
+        connections: limits.account_connections,
+        snapshot_bytes: limits.snapshot_bytes,
+        min_free_bytes: limits.min_free_bytes,
+        keep_removed: config.mail.keep_removed,
+    }
+}
+
+/// Everything that lives as long as the server.
+struct House {
+    gate: Arc<Gate>,
+    started: Instant,
+    reloader: Arc<Reloader>,
+}
+
+/// Reads configuration and certificate again.
+struct Reloader {
+    file: PathBuf,
+    config: Arc<ArcSwap<Config>>,
+    tls: Arc<Tls>,
+    /// One at a time: a signal and the control socket may both ask.
+    turn: Mutex<()>,
+}
+
+impl House {
+    fn new(
+        file: &Path,
+        config: Config,
+        tls: Tls,
+        directory: Arc<Directory>,
+        store: MailStore,
+    ) -> Result<House, ServeError> {
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let login = Login::new(directory, config.clone()).map_err(failed)?;
+        let sessions = Sessions::new(config.clone());
+        let host = Arc::new(imap::Host { store, login, sessions, config: config.clone() });
+        let tls = Arc::new(tls);
+        let reloader = Reloader { file: file.into(), config, tls: tls.clone(), turn: Mutex::new(()) };
+        Ok(House { gate: Arc::new(Gate { host, tls }), started: Instant::now(), reloader: Arc::new(reloader) })
+    }
+
+    fn control_host(&self, data_dir: &Path) -> ControlHost {
+        let (host, reloader) = (self.gate.host.clone(), self.reloader.clone());
+        let (check_dir, delete_dir) = (data_dir.to_owned(), data_dir.to_owned());
+        let (config, delete_host) = (host.config.clone(), host.clone());
+        ControlHost {
+            login: host.login.clone(),
+            sessions: host.sessions.clone(),
+            started: self.started,
+            check: Box::new(move |user, tell| check_data(&check_dir, &config.load_full(), user, tell)),
+            delete_mail: Box::new(move |account| delete_mail(&delete_host.store, &delete_dir, account)),
+            reload: Box::new(move || reloader.reload()),
+        }
+    }
+}
+
+/// Opens the doors, serves, and closes them again.
+async fn run(house: &House, data_dir: &Path) -> Result<(), ServeError> {
+    // First of all, so that a signal that comes during the start is not lost.
+    let mut signals = Signals::new().map_err(|error| failed(format!("cannot watch for signals: {error}")))?;
+    let listens = house.gate.host.config.load().listen.clone();
+    let listeners = listen::bind_all(&listens).map_err(failed)?;
+    let control = ControlSocket::bind(data_dir)
+        .map_err(|error| failed(format!("cannot open {}: {error}", data_dir.join("control.sock").display())))?;
+    let control = tokio::spawn(control.serve(Arc::new(house.control_host(data_dir))));
+    let doors: Vec<_> = listeners.into_iter().map(|listener| open_door(listener, house.gate.clone())).collect();
+    info!(pid = std::process::id(), data_dir = %data_dir.display(), "ready");
+
+    loop {
+        match signals.next().await {
+            Signal::Stop => break,
+            Signal::Reload => {
+                let reloader = house.reloader.clone();
+                // Both outcomes are logged where they happen.
+                let _ = tokio::task::spawn_blocking(move || reloader.reload()).await;
+            }
+        }
+    }
+    for door in &doors {
+        door.abort();
+    }
+    let sessions = &house.gate.host.sessions;
+    let patience = house.gate.host.config.load().limits.shutdown_seconds;
+    info!(sessions = sessions.end_all(EndReason::Shutdown), "stopping");
+    tokio::select! {
+        is_empty = sessions.wait_empty(patience) => {
+            if !is_empty {
+                warn!(sessions = sessions.count(), "some sessions did not finish in time and are cut off");
+            }
+        }
+        _ = signals.next_stop() => warn!(sessions = sessions.count(), "told to stop again, not waiting any longer"),
+    }
+    control.abort();
+    let _ = control.await;
+    info!("stopped");
+    Ok(())
+}
+
+fn open_door(listener: Listener, gate: Arc<Gate>) -> tokio::task::JoinHandle<()> {
+    // The tests and some scripts read the real port from this line.
+    info!(address = %listener.address, security = listener.security.word(), "listening");
+    let security = listener.security;
+    tokio::spawn(listener.accept_all(move |stream, peer| connection::begin(gate.clone(), stream, peer, security)))
+}
+
+/// Deletes the mail of an account whose user is gone and whose sessions have ended.
+fn delete_mail(store: &MailStore, data_dir: &Path, account: AccountId) -> Result<String, String> {
+    store.close_account(account);
+    match lock::delete_account_files(data_dir, account) {
+        Ok(true) => Ok("the mail was deleted".into()),
+        Ok(false) => Ok("there was no mail to delete".into()),
+        Err(error) => Err(format!("the mail could not be deleted: {error}")),
+    }
+}
+
+impl Reloader {
+    /// Puts the newly read configuration and certificate in place, or neither. New connections and new commands use
+    /// them; what is under way goes on as it began.
+    fn reload(&self) -> Result<String, String> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.try_reload() {
+            Ok(told) => {
+                info!("configuration and certificate read again");
+                Ok(told)
+            }
+            Err(bad) => {
+                error!("nothing was changed: {bad}");
+                Err(format!("nothing was changed: {bad}"))
+            }
+        }
+    }
+
+    fn try_reload(&self) -> Result<String, BadConfig> {
+        let mut newer = Config::load(&self.file)?;
+        let current = self.config.load_full();
+        let stale = current.needs_restart_for(&newer);
+        // What only a restart can change stays as it is, so that nobody acts on half of it.
+        newer.data_dir = current.data_dir.clone();
+        newer.listen = current.listen.clone();
+        newer.log = current.log.clone();
+        self.tls.load(&newer).map_err(|fault| BadConfig::at(&self.file, fault.setting, fault.text))?;
+        self.config.store(Arc::new(newer));
+        if stale.is_empty() {
+            return Ok("configuration and certificate read again".into());
+        }
+        let stale = stale.join(", ");
+        warn!("changed in the file, but needs a restart: {stale}");
+        Ok(format!("configuration and certificate read again; these need a restart: {stale}"))
+    }
+}

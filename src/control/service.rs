@@ -1,0 +1,329 @@
+//! The server's side: listens, reads one question from each connection, and answers it.
+
+use std::fmt::Write as _;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tracing::{debug, info, warn};
+
+use super::place::Place;
+use super::{MOST_LINE_BYTES, Reply, Request};
+use crate::login::{EndReason, Login, Sessions};
+use crate::types::AccountId;
+
+/// How many questions are answered at a time.
+const MOST_QUESTIONS: usize = 16;
+/// How long a question may take to arrive, and an answer's line to leave.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Checks mail and tells each find; `None`: everybody's. True: all is well. Blocks.
+pub type Check = dyn Fn(Option<&str>, &mut dyn FnMut(String)) -> Result<bool, String> + Send + Sync;
+/// Closes an account and deletes its mail; the sentence says what was done. Blocks.
+pub type DeleteMail = dyn Fn(AccountId) -> Result<String, String> + Send + Sync;
+/// Reads configuration and certificate again; the sentence says what changed. Blocks.
+pub type Reload = dyn Fn() -> Result<String, String> + Send + Sync;
+
+/// What the answers are made of.
+pub struct ControlHost {
+    pub login: Arc<Login>,
+    pub sessions: Arc<Sessions>,
+    pub started: Instant,
+    pub check: Box<Check>,
+    pub delete_mail: Box<DeleteMail>,
+    pub reload: Box<Reload>,
+}
+
+/// The listening socket. Its file goes away when this is dropped.
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl ControlSocket {
+    /// Opens the socket. The caller holds the data directory's lock, so a file that is there is a dead server's.
+    pub fn bind(data_dir: &Path) -> io::Result<ControlSocket> {
+        let path = data_dir.join("control.sock");
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let place = Place::of(data_dir)?;
+        let listener = UnixListener::bind(place.path())?;
+        // Until this line the directory's own 0700 keeps strangers away.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(ControlSocket { listener, path })
+    }
+
+    /// Answers until dropped.
+    pub async fn serve(self, host: Arc<ControlHost>) {
+        let room = Arc::new(Semaphore::new(MOST_QUESTIONS));
+        loop {
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    warn!(%error, "the control socket takes no question right now");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    continue;
+                }
+            };
+            let Ok(place) = room.clone().acquire_owned().await else { return };
+            let host = host.clone();
+            tokio::spawn(async move {
+                if let Err(error) = answer(stream, host).await {
+                    debug!(%error, "a question on the control socket was not answered");
+                }
+                drop(place);
+            });
+        }
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // A file that stays is found dead by the commands, and replaced by the next server.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn answer(stream: UnixStream, host: Arc<ControlHost>) -> io::Result<()> {
+    let asker = stream.peer_cred()?.uid();
+    if asker != 0 && asker != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(format!("user {asker} may not ask")));
+    }
+    let (reader, mut writer) = stream.into_split();
+    let mut line = String::new();
+    let mut reader = BufReader::new(reader.take(MOST_LINE_BYTES as u64));
+    tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
+    let (tell, mut replies) = mpsc::channel::<Reply>(64);
+    tokio::spawn(async move {
+        let last = match serde_json::from_str(&line) {
+            Ok(request) => obey(request, host, &tell).await,
+            Err(error) => Reply::Failed(format!("the question was not understood: {error}")),
+        };
+        // Nobody may be listening any more; what was asked is done all the same.
+        let _ = tell.send(last).await;
+    });
+    while let Some(reply) = replies.recv().await {
+        let mut text = serde_json::to_string(&fitting(reply)).map_err(io::Error::other)?;
+        text.push('\n');
+        tokio::time::timeout(PATIENCE, writer.write_all(text.as_bytes())).await??;
+    }
+    Ok(())
+}
+
+/// A reply whose line is short enough, even with every character escaped.
+fn fitting(reply: Reply) -> Reply {
+    let cut = |mut text: String| {
+        text.truncate(text.floor_char_boundary(text.len().min(MOST_LINE_BYTES / 8)));
+        text
+    };
+    match reply {
+        Reply::Line(text) => Reply::Line(cut(text)),
+        Reply::Done(text) => Reply::Done(cut(text)),
+        Reply::Found(text) => Reply::Found(cut(text)),
+        Reply::Failed(text) => Reply::Failed(cut(text)),
+    }
+}
+
+/// Does what is asked; gives the last reply.
+async fn obey(request: Request, host: Arc<ControlHost>, tell: &mpsc::Sender<Reply>) -> Reply {
+    match request {
+        Request::Status => Reply::Done(status(&host)),
+        Request::DirectoryChanged => {
+            host.login.forget();
+            Reply::Done("noted".into())
+        }
+        Request::UserRemoved { name, account, delete_mail } => {
+            let mut told = end_sessions(&host, &name, AccountId(account), EndReason::UserRemoved).await;
+            if !delete_mail {
+                return Reply::Done(told);
+            }
+            match blocking(move || (host.delete_mail)(AccountId(account))).await {
+                Ok(deleted) => {
+                    let _ = write!(told, "; {deleted}");
+                    Reply::Done(told)
+                }
+                Err(reason) => Reply::Failed(reason),
+            }
+        }
+        Request::UserDisabled { name, account } => {
+            Reply::Done(end_sessions(&host, &name, AccountId(account), EndReason::UserDisabled).await)
+        }
+        Request::Check { user } => {
+            let lines = tell.clone();
+            let checked = blocking(move || {
+                let mut tell_line = |line: String| {
+                    // Whoever asked may have left; the check runs to its end and is then forgotten.
+                    let _ = lines.blocking_send(Reply::Line(line));
+                };
+                (host.check)(user.as_deref(), &mut tell_line)
+            });
+            match checked.await {
+                Ok(true) => Reply::Done("all is well".into()),
+                Ok(false) => Reply::Found("there are faults".into()),
+                Err(reason) => Reply::Failed(reason),
+            }
+        }
+        Request::Reload => match blocking(move || (host.reload)()).await {
+            Ok(done) => Reply::Done(done),
+            Err(reason) => Reply::Failed(reason),
+        },
+    }
+}
+
+fn status(host: &ControlHost) -> String {
+    let (pid, sessions) = (std::process::id(), host.sessions.count());
+    format!("process {pid}, {sessions} sessions, up {} s", host.started.elapsed().as_secs())
+}
+
+/// Ends the sessions of one account and waits until they have said BYE.
+async fn end_sessions(host: &ControlHost, name: &str, account: AccountId, reason: EndReason) -> String {
+    host.login.forget();
+    let count = host.sessions.end_account(account, reason);
+    info!(user = ?name, %account, sessions = count, "sessions ended, {}", reason.text());
+    let all_gone = host.sessions.wait_account_empty(account, Duration::from_secs(10)).await;
+    match (count, all_gone) {
+        (0, _) => "no session was open".into(),
+        (1, true) => "1 session was ended".into(),
+        (_, true) => format!("{count} sessions were ended"),
+        (_, false) => format!("{count} sessions were told to end, some are still at work"),
+    }
+}
+
+/// Runs what blocks on a thread of its own: such questions are rare and may take hours.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    let (answer, outcome) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("control".into());
+    let started = thread.spawn(move || {
+        let _ = answer.send(work());
+    });
+    match started {
+        Ok(_) => outcome.await.unwrap_or_else(|_| Err("the server failed at it; its log says more".into())),
+        Err(error) => Err(format!("the server cannot start a thread: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::{AskError, ask};
+    use super::*;
+    use crate::config::Config;
+    use crate::mailstore::directory::Directory;
+    use arc_swap::ArcSwap;
+
+    struct House {
+        home: tempfile::TempDir,
+        sessions: Arc<Sessions>,
+        serving: tokio::task::JoinHandle<()>,
+    }
+
+    fn house(depth: usize) -> House {
+        let home = tempfile::tempdir().expect("a directory");
+        let data_dir = home.path().join("d".repeat(depth));
+        std::fs::create_dir_all(&data_dir).expect("made");
+        let config = Arc::new(ArcSwap::from_pointee(Config::default()));
+        let directory = Arc::new(Directory::open(&data_dir).expect("opened"));
+        let sessions = Sessions::new(config.clone());
+        let host = ControlHost {
+            login: Login::new(directory, config).expect("started"),
+            sessions: sessions.clone(),
+            started: Instant::now(),
+            check: Box::new(|user, tell| {
+                for n in 0..200 {
+                    tell(format!("{} {n}", user.unwrap_or("everybody")));
+                }
+                Ok(user.is_none())
+            }),
+            delete_mail: Box::new(|account| match account.0 {
+                7 => Ok("mail deleted".into()),
+                _ => panic!("on purpose"),
+            }),
+            reload: Box::new(|| Err("p.toml:1: no".into())),
+        };
+        let socket = ControlSocket::bind(&data_dir).expect("bound");
+        let serving = tokio::spawn(socket.serve(Arc::new(host)));
+        House { home, sessions, serving }
+    }
+
+    async fn asked(house: &House, depth: usize, request: Request) -> (Vec<String>, Result<Reply, AskError>) {
+        let data_dir = house.home.path().join("d".repeat(depth));
+        let asking = tokio::task::spawn_blocking(move || {
+            let mut lines = Vec::new();
+            let last = ask(&data_dir, &request, |line| lines.push(line.to_owned()));
+            (lines, last)
+        });
+        asking.await.expect("joined")
+    }
+
+    #[tokio::test]
+    async fn questions_are_answered_also_from_a_long_way_down() {
+        for depth in [1, 200] {
+            let house = house(depth);
+            let (_, status) = asked(&house, depth, Request::Status).await;
+            assert!(matches!(status.expect("an answer"), Reply::Done(text) if text.contains("0 sessions")));
+            let (lines, found) = asked(&house, depth, Request::Check { user: Some("anna".into()) }).await;
+            assert_eq!((lines.len(), lines[199].as_str()), (200, "anna 199"));
+            assert!(matches!(found.expect("an answer"), Reply::Found(_)));
+            let (_, reload) = asked(&house, depth, Request::Reload).await;
+            assert_eq!(reload.expect("an answer"), Reply::Failed("p.toml:1: no".into()));
+        }
+    }
+
+    #[tokio::test]
+    async fn removing_a_user_ends_his_sessions_before_the_answer() {
+        let house = house(1);
+        let ticket = house.sessions.admit(None).expect("room");
+        ticket.signed_in(AccountId(7), "anna").expect("room");
+        let session = tokio::spawn(async move { ticket.wait_end().await });
+        let request = Request::UserRemoved { name: "anna".into(), account: 7, delete_mail: true };
+        let (_, told) = asked(&house, 1, request).await;
+        assert_eq!(told.expect("an answer"), Reply::Done("1 session was ended; mail deleted".into()));
+        assert_eq!(session.await.expect("joined"), EndReason::UserRemoved);
+        assert_eq!(house.sessions.count(), 0);
+        // Work that panics is told, and the server goes on.
+        let request = Request::UserRemoved { name: "bert".into(), account: 8, delete_mail: true };
+        assert!(matches!(asked(&house, 1, request).await.1, Ok(Reply::Failed(_))));
+        assert!(asked(&house, 1, Request::DirectoryChanged).await.1.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_gone_or_dead_means_that_no_server_runs() {
+        let house = house(1);
+        let path = house.home.path().join("d/control.sock");
+        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        house.serving.abort();
+        let _ = tokio::time::timeout(Duration::from_secs(10), async {
+            while path.exists() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert!(matches!(asked(&house, 1, Request::Status).await.1, Err(AskError::NotRunning)));
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
+        assert!(matches!(asked(&house, 1, Request::Status).await.1, Err(AskError::NotRunning)));
+        // A dead server's file is no hindrance.
+        ControlSocket::bind(&house.home.path().join("d")).expect("bound over it");
+    }
+
+    #[tokio::test]
+    async fn nonsense_is_told_so() {
+        let house = house(1);
+        let path = house.home.path().join("d/control.sock");
+        for nonsense in [&b"{\"do\":\"fly\"}\n"[..], b"\n", b"\xff\n", &[b'x'; 100_000]] {
+            let mut stream = UnixStream::connect(&path).await.expect("connected");
+            // The other side may hang up before it has read it all.
+            let _ = stream.write_all(nonsense).await;
+            let mut told = Vec::new();
+            let _ = stream.read_to_end(&mut told).await;
+            let told = String::from_utf8_lossy(&told).into_owned();
+            assert!(told.is_empty() || told.starts_with("{\"failed\":"), "{told}");
+        }
+        assert!(asked(&house, 1, Request::Status).await.1.is_ok());
+    }
+}
