@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use super::sasl_base64;
 use crate::types::Secret;
 
-/// The iterations for new verifiers. RFC 7677 §4 asks for at least 4096; clients pay for them once and may remember.
+/// The iterations for new verifiers. RFC 7677 §3 asks for at least 4096; clients pay for them once and may remember.
 pub const ITERATIONS: u32 = 100_000;
 /// The most iterations read back: the client computes them, but `matches` does too.
 const MOST_ITERATIONS: u32 = 10_000_000;

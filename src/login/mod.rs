@@ -69,7 +69,7 @@ pub enum LoginRefusal {
 }
 
 impl LoginRefusal {
-    /// The response code (RFC 5530 §3, RFC 9051 §7.1). Clients ask their owner for a new password only at the first.
+    /// The response code (RFC 5530 §3). Clients ask their owner for a new password only at the first.
     pub fn code(&self) -> &'static str {
         match self {
             LoginRefusal::WrongPassword => "AUTHENTICATIONFAILED",

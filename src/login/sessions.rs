@@ -85,7 +85,7 @@ pub enum NotAdmitted {
 }
 
 impl NotAdmitted {
-    /// The response code (RFC 9051 §7.1: LIMIT; RFC 5530 §3: UNAVAILABLE).
+    /// The response code (RFC 5530 §3).
     pub fn code(&self) -> &'static str {
         match self {
             NotAdmitted::ShuttingDown => "UNAVAILABLE",

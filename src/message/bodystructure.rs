@@ -1,0 +1,344 @@
+//! BODYSTRUCTURE (RFC 3501 §7.4.2) as ready wire bytes, and BODY made from it.
+//! Both go over a list with a stack of their own: how deep a message nests is its sender's choice.
+
+use super::media::{ContentType, MimeHeader};
+use super::parts::MediaKind;
+use super::strings::{Letters, write_optional_text, write_ready};
+use super::tree::Node;
+
+/// What BODYSTRUCTURE says of one part, apart from sizes and children.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    /// A multipart's subtype; of other parts all from the type to the encoding.
+    head: Vec<u8>,
+    /// The extension data.
+    tail: Vec<u8>,
+}
+
+impl Wire {
+    pub(super) fn new(kind: MediaKind, content_type: &ContentType, mime: &MimeHeader, letters: Letters) -> Wire {
+        let charset = content_type.parameters.charset();
+        let declared = charset.as_deref();
+        let mut wire = Wire::default();
+        let Wire { head, tail } = &mut wire;
+        if kind == MediaKind::Multipart {
+            write_ready(head, content_type.subtype.as_bytes());
+            content_type.parameters.write(tail, false, letters, declared);
+        } else {
+            write_ready(head, content_type.kind.as_bytes());
+            head.push(b' ');
+            write_ready(head, content_type.subtype.as_bytes());
+            head.push(b' ');
+            content_type.parameters.write(head, kind.is_text(), letters, declared);
+            head.push(b' ');
+            write_optional_text(head, mime.id.as_deref(), letters, declared);
+            head.push(b' ');
+            write_optional_text(head, mime.description.as_deref(), letters, declared);
+            head.push(b' ');
+            // Never NIL: RFC 3501 wants a string here, and the Gmail app an encoding it knows.
+            write_ready(head, mime.encoding().wire().map_or(&mime.encoding_word[..], str::as_bytes));
+            write_optional_text(tail, mime.md5.as_deref(), letters, declared);
+        }
+        tail.push(b' ');
+        match &mime.disposition {
+            Some(disposition) => {
+                tail.push(b'(');
+                write_ready(tail, disposition.kind.as_bytes());
+                tail.push(b' ');
+                disposition.parameters.write(tail, false, letters, declared);
+                tail.push(b')');
+            }
+            None => tail.extend_from_slice(b"NIL"),
+        }
+        for (at, language) in mime.languages.iter().enumerate() {
+            tail.extend_from_slice(if at == 0 { b" (" } else { b" " });
+            write_ready(tail, language);
+        }
+        tail.extend_from_slice(if mime.languages.is_empty() { b" NIL " } else { b") " });
+        write_optional_text(tail, mime.location.as_deref(), letters, declared);
+        wire
+    }
+}
+
+/// Writes the whole structure. The nodes stand in the order of the message, parents first.
+pub(super) fn write(nodes: &[Node]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut open: Vec<usize> = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        while let Some(done) = open.pop_if(|last| Some(*last) != node.parent) {
+            close(&mut out, &nodes[done]);
+        }
+        if let (Some(envelope), Some(_)) = (&node.envelope, node.parent) {
+            out.extend_from_slice(envelope);
+            out.push(b' ');
+        }
+        out.push(b'(');
+        let part = &node.part;
+        if part.kind != MediaKind::Multipart {
+            out.extend_from_slice(&node.wire.head);
+            out.extend_from_slice(format!(" {}", part.body.end - part.body.start).as_bytes());
+        }
+        match part.kind {
+            MediaKind::Multipart | MediaKind::Message => {
+                if part.kind == MediaKind::Message {
+                    out.push(b' ');
+                }
+                open.push(index);
+            }
+            MediaKind::Text | MediaKind::Html => {
+                out.extend_from_slice(format!(" {} ", part.lines).as_bytes());
+                out.extend_from_slice(&node.wire.tail);
+                out.push(b')');
+            }
+            MediaKind::Other => {
+                out.push(b' ');
+                out.extend_from_slice(&node.wire.tail);
+                out.push(b')');
+            }
+        }
+    }
+    while let Some(done) = open.pop() {
+        close(&mut out, &nodes[done]);
+    }
+    out
+}
+
+/// Writes what follows the children of a multipart, or the one child of a message.
+fn close(out: &mut Vec<u8>, node: &Node) {
+    out.push(b' ');
+    if node.part.kind == MediaKind::Message {
+        out.extend_from_slice(node.part.lines.to_string().as_bytes());
+    } else {
+        out.extend_from_slice(&node.wire.head);
+    }
+    out.push(b' ');
+    out.extend_from_slice(&node.wire.tail);
+    out.push(b')');
+}
+
+/// BODY from the wire bytes of BODYSTRUCTURE: the same without extension data (RFC 3501 §7.4.2).
+/// `None` when the bytes are no BODYSTRUCTURE, which only damage in the store can cause.
+pub fn body_without_extensions(bodystructure: &[u8]) -> Option<Vec<u8>> {
+    #[derive(PartialEq)]
+    enum Inside {
+        Multipart,
+        Message,
+    }
+    let mut copy = Copy { text: bodystructure, at: 0, out: Vec::with_capacity(bodystructure.len()) };
+    let mut open = Vec::new();
+    loop {
+        // A body begins.
+        copy.keep(b'(')?;
+        if copy.peek() == Some(b'(') {
+            open.push(Inside::Multipart);
+            continue;
+        }
+        let kind = copy.value()?;
+        let subtype = copy.next_value()?;
+        // Parameters, id, description, encoding, size.
+        for _ in 0..5 {
+            copy.next_value()?;
+        }
+        let is_message = kind == b"\"MESSAGE\"" && matches!(subtype, b"\"RFC822\"" | b"\"GLOBAL\"");
+        if is_message {
+            copy.next_value()?;
+            copy.keep(b' ')?;
+            open.push(Inside::Message);
+            continue;
+        }
+        if kind == b"\"TEXT\"" {
+            copy.next_value()?;
+        }
+        copy.skip_to_close()?;
+        // A body has ended, and perhaps with it those around it.
+        loop {
+            match open.last() {
+                None => return (copy.at == bodystructure.len()).then_some(copy.out),
+                Some(Inside::Multipart) if copy.peek() == Some(b'(') => break,
+                Some(Inside::Multipart | Inside::Message) => {
+                    open.pop();
+                    // The subtype of the multipart, the lines of the message.
+                    copy.next_value()?;
+                    copy.skip_to_close()?;
+                }
+            }
+        }
+    }
+}
+
+/// Copies wire bytes value by value.
+struct Copy<'a> {
+    text: &'a [u8],
+    at: usize,
+    out: Vec<u8>,
+}
+
+impl<'a> Copy<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn keep(&mut self, octet: u8) -> Option<()> {
+        (self.peek()? == octet).then(|| {
+            self.at += 1;
+            self.out.push(octet);
+        })
+    }
+
+    fn next_value(&mut self) -> Option<&'a [u8]> {
+        self.keep(b' ')?;
+        self.value()
+    }
+
+    fn value(&mut self) -> Option<&'a [u8]> {
+        let start = self.at;
+        self.at = value_end(self.text, start)?;
+        self.out.extend_from_slice(&self.text[start..self.at]);
+        Some(&self.text[start..self.at])
+    }
+
+    /// Leaves out all values up to the closing parenthesis, and keeps that.
+    fn skip_to_close(&mut self) -> Option<()> {
+        while self.peek()? == b' ' {
+            self.at = value_end(self.text, self.at + 1)?;
+        }
+        self.keep(b')')
+    }
+}
+
+/// Where the value that begins at `at` ends: a string, a number, NIL, or a list of such.
+fn value_end(text: &[u8], mut at: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    loop {
+        match text.get(at)? {
+            b'(' => depth += 1,
+            b')' => depth = depth.checked_sub(1)?,
+            b' ' if depth > 0 => {}
+            b'"' => {
+                at += 1;
+                while text.get(at)? != &b'"' {
+                    at += if text[at] == b'\\' { 2 } else { 1 };
+                }
+            }
+            b'{' => {
+                let end = at + memchr::memchr(b'}', &text[at..])?;
+                let octets: usize = std::str::from_utf8(&text[at + 1..end]).ok()?.parse().ok()?;
+                // "}", CR, LF, and then the octets, of which the last is where we are.
+                at = end.checked_add(2)?.checked_add(octets)?;
+            }
+            octet if octet.is_ascii_alphanumeric() => {
+                while text.get(at + 1).is_some_and(u8::is_ascii_alphanumeric) {
+                    at += 1;
+                }
+            }
+            _ => return None,
+        }
+        at += 1;
+        if depth == 0 {
+            return (at <= text.len()).then_some(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::describe;
+
+    fn structure(message: &str) -> String {
+        String::from_utf8(describe(message.as_bytes()).bodystructure).expect("ASCII")
+    }
+
+    fn body(message: &str) -> String {
+        let body = body_without_extensions(structure(message).as_bytes()).expect("our own");
+        String::from_utf8(body).expect("ASCII")
+    }
+
+    #[test]
+    fn a_plain_text() {
+        let message = "Subject: x\r\n\r\none\r\ntwo\r\n";
+        assert_eq!(
+            structure(message),
+            r#"("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" 10 2 NIL NIL NIL NIL)"#
+        );
+        assert_eq!(body(message), r#"("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" 10 2)"#);
+    }
+
+    #[test]
+    fn everything_a_part_can_say() {
+        let message = "Content-Type: image/png; name=a.png\r\nContent-ID: <i@d>\r\nContent-Description: a \"b\"\r\n\
+            Content-Transfer-Encoding: base64\r\nContent-MD5: abc=\r\nContent-Disposition: attachment; filename=a.png\r\n\
+            Content-Language: en, de\r\nContent-Location: http://x/\r\n\r\nAAAA";
+        let basic = r#"("IMAGE" "PNG" ("NAME" "a.png") "<i@d>" "a \"b\"" "BASE64" 4"#;
+        let extension = r#"("ATTACHMENT" ("FILENAME" "a.png")) ("en" "de") "http://x/")"#;
+        assert_eq!(structure(message), format!("{basic} \"abc=\" {extension}"));
+        assert_eq!(body(message), format!("{basic})"));
+    }
+
+    #[test]
+    fn multiparts_and_messages() {
+        let message = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b\r\n\
+            Content-Type: message/rfc822\r\n\r\nSubject: in\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<p>\r\n\r\n--b--\r\n";
+        let text = r#"("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" 3 0"#;
+        let outer = r#"("MESSAGE" "RFC822" NIL NIL NIL "7BIT" 60 (NIL "in" NIL NIL NIL NIL NIL NIL NIL NIL)"#;
+        let inner = r#"("TEXT" "HTML" ("CHARSET" "utf-8") NIL NIL "7BIT" 5 1"#;
+        let tail = "NIL NIL NIL NIL)";
+        assert_eq!(
+            structure(message),
+            format!(r#"({text} {tail}{outer} {inner} {tail} 4 {tail} "MIXED" ("BOUNDARY" "b") NIL NIL NIL)"#)
+        );
+        assert_eq!(body(message), format!(r#"({text}){outer} {inner}) 4) "MIXED")"#));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_told_as_something_else() {
+        let empty = r#"("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" 0 0 NIL NIL NIL NIL)"#;
+        let table = [
+            // A multipart without parts has one that is empty.
+            (
+                "Content-Type: multipart/alternative; boundary=b\r\n\r\nnothing\r\n",
+                format!(r#"({empty} "ALTERNATIVE" ("BOUNDARY" "b") NIL NIL NIL)"#),
+            ),
+            // Without a boundary it is text, so that at least everything can be seen.
+            (
+                "Content-Type: multipart/mixed\r\n\r\nseen\r\n",
+                r#"("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" 6 1 NIL NIL NIL NIL)"#.into(),
+            ),
+            // Nobody may encode a message; a client would look for parts in it.
+            (
+                "Content-Type: message/rfc822; name=m\r\nContent-Transfer-Encoding: base64\r\n\r\nAAAA",
+                r#"("APPLICATION" "OCTET-STREAM" ("NAME" "m") NIL NIL "BASE64" 4 NIL NIL NIL NIL)"#.into(),
+            ),
+            (
+                "Content-Type: nonsense\r\nContent-Transfer-Encoding: x-odd\r\n\r\n",
+                r#"("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "X-ODD" 0 0 NIL NIL NIL NIL)"#.into(),
+            ),
+            (
+                "Content-Type: text/x; charset=utf-8\r\nContent-Disposition: ;\r\nContent-Transfer-Encoding: \"\r\n\r\n",
+                r#"("TEXT" "X" ("CHARSET" "utf-8") NIL NIL "7BIT" 0 0 NIL NIL NIL NIL)"#.into(),
+            ),
+            ("", empty.to_owned()),
+        ];
+        for (message, wire) in table {
+            assert_eq!(structure(message), wire, "{message}");
+            assert!(body(message).len() < wire.len());
+        }
+    }
+
+    #[test]
+    fn in_a_digest_a_part_is_a_message() {
+        let message =
+            "Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: in\r\n\r\ntext\r\n--b--\r\n";
+        assert!(structure(message).starts_with(r#"(("MESSAGE" "RFC822" NIL NIL NIL "7BIT" 19 (NIL "in" "#));
+    }
+
+    #[test]
+    fn damaged_bytes_give_nothing() {
+        let whole = describe(include_bytes!("../../tests/messages/nested.eml")).bodystructure;
+        for cut in 0..whole.len() {
+            assert_eq!(body_without_extensions(&whole[..cut]), None);
+        }
+        assert_eq!(body_without_extensions(b"({99999999999999999999}\r\n"), None);
+        assert_eq!(body_without_extensions(&b"(".repeat(1_000_000)), None);
+    }
+}
