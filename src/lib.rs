@@ -3,10 +3,13 @@
 #![forbid(unsafe_code)]
 
 // Floor 1: plain values.
+pub mod clock; // time as a value that is passed in
+pub mod metrics; // plain counters the operator can read
 pub mod types; // the nouns of IMAP
 // Floor 2: pure functions and small tools.
 pub mod auth; // password hashes and SASL mechanisms
 pub mod config; // the TOML file -> a checked Config
+pub mod hub; // who wants to know that something changed
 pub mod message; // what a stored message is: structure, envelope, sections
 pub mod wire; // bytes <-> types
 // Floor 4: where mail is kept.

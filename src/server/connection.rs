@@ -14,10 +14,11 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tracing::{Instrument, debug, error, info_span};
 
-use super::stub::imap::{self, Ended, Host, Peer, Socket};
 use super::tls::Tls;
 use crate::config::Security;
+use crate::imap::{self, Ended, Host, Peer, Socket};
 use crate::login::{NotAdmitted, Ticket};
+use crate::metrics::METRICS;
 
 /// What every connection needs.
 pub(super) struct Gate {
@@ -102,6 +103,7 @@ impl<F: Future<Output = ()>> Future for Contained<F> {
         // After a panic the conversation is dropped and never looked at again; what it shares with others is behind
         // locks that are whole after every step.
         catch_unwind(AssertUnwindSafe(|| conversation.poll(cx))).unwrap_or_else(|_| {
+            METRICS.session_panics.add(1);
             error!("the session ended by a fault of the program");
             Poll::Ready(())
         })

@@ -7,7 +7,6 @@ mod limits;
 mod listen;
 mod logging;
 mod shutdown;
-mod stub;
 pub mod tls;
 
 use std::fmt;
@@ -21,15 +20,15 @@ use tracing::{error, info, warn};
 use self::connection::Gate;
 use self::listen::Listener;
 use self::shutdown::{Signal, Signals};
-use self::stub::imap;
-use self::stub::mailstore::{self, MailStore, StoreOptions};
 use self::tls::Tls;
 use crate::config::{BadConfig, Config};
 use crate::control::ControlHost;
 use crate::control::service::ControlSocket;
+use crate::imap;
 use crate::login::{EndReason, Login, Sessions, names};
 use crate::mailstore::directory::Directory;
 use crate::mailstore::lock::{self, DataLock};
+use crate::mailstore::{MailStore, Options};
 use crate::types::AccountId;
 
 /// Why the server did not start, or not to the end.
@@ -74,11 +73,15 @@ pub fn check_config(file: &Path) -> Result<Config, BadConfig> {
 pub fn check_at_rest(config: &Config, user: Option<&str>, tell: &mut dyn FnMut(String)) -> Result<bool, String> {
     let data_dir = lock::find(&config.data_dir).map_err(|error| error.to_string())?;
     let _lock = DataLock::take(&data_dir).map_err(|error| error.to_string())?;
-    check_data(&data_dir, config, user, tell)
+    let store = MailStore::open(&data_dir, store_options(config)).map_err(|error| error.to_string())?;
+    let outcome = check_data(&store, &data_dir, config, user, tell);
+    store.close();
+    outcome
 }
 
 /// Checks users and mail; whoever calls owns the data directory.
 fn check_data(
+    store: &MailStore,
     data_dir: &Path,
     config: &Config,
     user: Option<&str>,
@@ -97,7 +100,31 @@ fn check_data(
     let finds = directory.check().map_err(|error| error.to_string())?;
     let is_directory_fine = finds.is_empty();
     finds.into_iter().for_each(&mut *tell);
-    Ok(mailstore::check(data_dir, account, tell)? && is_directory_fine)
+    Ok(check_mail(store, account, tell)? && is_directory_fine)
+}
+
+/// Checks all mail, or one account's. True: all is well.
+fn check_mail(store: &MailStore, account: Option<AccountId>, tell: &mut dyn FnMut(String)) -> Result<bool, String> {
+    let accounts = match account {
+        Some(account) => vec![account],
+        None => store.accounts().map_err(|error| error.to_string())?,
+    };
+    let mut is_fine = true;
+    for account in accounts.into_iter().filter(|account| store.has_account(*account)) {
+        match store.check_now(account) {
+            Ok(findings) => {
+                is_fine &= findings.problems.is_empty();
+                for problem in &findings.problems {
+                    tell(format!("account {account}: {problem}"));
+                }
+            }
+            Err(error) => {
+                is_fine = false;
+                tell(format!("account {account}: cannot be checked: {error}"));
+            }
+        }
+    }
+    Ok(is_fine)
 }
 
 /// Runs the server until it is told to stop. Blocks. At most once in a process: it takes over logs and signals.
@@ -122,19 +149,25 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
     let outcome = runtime.block_on(run(&house, &data_dir));
     // What is still running now was given its time; it is dropped at its next wait.
     runtime.shutdown_timeout(Duration::from_secs(5));
+    house.gate.host.store.close();
     drop(house);
     drop(data_lock);
     outcome
 }
 
 /// What the store is told of the configuration.
-fn store_options(config: &Config) -> StoreOptions {
+fn store_options(config: &Config) -> Options {
     let limits = &config.limits;
-    StoreOptions {
-        connections: limits.account_connections,
+    let folders = config.mail.new_account_mailboxes.iter();
+    Options {
+        account_connections: limits.account_connections,
         snapshot_bytes: limits.snapshot_bytes,
         min_free_bytes: limits.min_free_bytes,
-        keep_removed: config.mail.keep_removed,
+        keep_removed_secs: i64::try_from(config.mail.keep_removed.as_secs()).unwrap_or(i64::MAX),
+        keywords_per_mailbox: limits.keywords_per_mailbox,
+        mailboxes: limits.mailboxes,
+        new_account_mailboxes: folders.map(|folder| (folder.name.to_string(), folder.special_use.clone())).collect(),
+        ..Options::default()
     }
 }
 
@@ -174,12 +207,14 @@ impl House {
     fn control_host(&self, data_dir: &Path) -> ControlHost {
         let (host, reloader) = (self.gate.host.clone(), self.reloader.clone());
         let (check_dir, delete_dir) = (data_dir.to_owned(), data_dir.to_owned());
-        let (config, delete_host) = (host.config.clone(), host.clone());
+        let (config, check_host, delete_host) = (host.config.clone(), host.clone(), host.clone());
         ControlHost {
             login: host.login.clone(),
             sessions: host.sessions.clone(),
             started: self.started,
-            check: Box::new(move |user, tell| check_data(&check_dir, &config.load_full(), user, tell)),
+            check: Box::new(move |user, tell| {
+                check_data(&check_host.store, &check_dir, &config.load_full(), user, tell)
+            }),
             delete_mail: Box::new(move |account| delete_mail(&delete_host.store, &delete_dir, account)),
             reload: Box::new(move || reloader.reload()),
         }
@@ -237,7 +272,7 @@ fn open_door(listener: Listener, gate: Arc<Gate>) -> tokio::task::JoinHandle<()>
 
 /// Deletes the mail of an account whose user is gone and whose sessions have ended.
 fn delete_mail(store: &MailStore, data_dir: &Path, account: AccountId) -> Result<String, String> {
-    store.close_account(account);
+    store.forget(account);
     match lock::delete_account_files(data_dir, account) {
         Ok(true) => Ok("the mail was deleted".into()),
         Ok(false) => Ok("there was no mail to delete".into()),

@@ -1,0 +1,109 @@
+//! The table of capabilities: what is offered, and when (RFC 3501 §7.2.1). `docs/capabilities.md` is made from it.
+
+/// When a capability is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// In every state. Some programs decide what they will do from the list before login.
+    Always,
+    BeforeLogin,
+    AfterLogin,
+    /// Before login, while TLS can still be started.
+    WhileStartTls,
+    /// Before login, when a password may be sent.
+    WhilePlaintext,
+    /// Before login, when a password may not be sent.
+    WhileNoPlaintext,
+    /// Not offered; the reason is for the documents.
+    Declined(&'static str),
+}
+
+/// A row of the table.
+pub struct Capability {
+    pub name: &'static str,
+    pub rfc: &'static str,
+    pub offered: Offered,
+}
+
+const fn row(name: &'static str, rfc: &'static str, offered: Offered) -> Capability {
+    Capability { name, rfc, offered }
+}
+
+/// In the order they are named. IMAP4rev1 comes first: there are clients that look no further.
+pub const CAPABILITIES: &[Capability] = &[
+    row("IMAP4rev1", "3501", Offered::Always),
+    row("STARTTLS", "3501", Offered::WhileStartTls),
+    row("LOGINDISABLED", "3501", Offered::WhileNoPlaintext),
+    row("AUTH=PLAIN", "4616", Offered::WhilePlaintext),
+    row("SASL-IR", "4959", Offered::BeforeLogin),
+    row("LITERAL+", "7888", Offered::Always),
+    row("ID", "2971", Offered::Always),
+    row("ENABLE", "5161", Offered::Always),
+    row("IDLE", "2177", Offered::Always),
+    row("NAMESPACE", "2342", Offered::Always),
+    row("CHILDREN", "3348", Offered::Always),
+    row("UNSELECT", "3691", Offered::Always),
+    row("UIDPLUS", "4315", Offered::Always),
+    row("MOVE", "6851", Offered::Always),
+    row(
+        "SPECIAL-USE",
+        "6154",
+        Offered::Declined("attributes are in plain LIST; its selection forms come with LIST-EXTENDED"),
+    ),
+    row("CONDSTORE", "7162", Offered::Declined("the store keeps modseqs; the protocol around them comes later")),
+    row("QRESYNC", "7162", Offered::Declined("the store keeps modseqs; the protocol around them comes later")),
+    row("LOGIN-REFERRALS", "2221", Offered::Declined("an account lives on one server here")),
+    row("MAILBOX-REFERRALS", "2193", Offered::Declined("a mailbox lives on one server here")),
+    row("AUTH=ANONYMOUS", "4505", Offered::Declined("mail belongs to somebody")),
+    row("AUTH=CRAM-MD5", "2195", Offered::Declined("it needs the password itself on the server")),
+    row("CONVERT", "5259", Offered::Declined("programs show attachments themselves today")),
+    row("ANNOTATE-EXPERIMENT-1", "5257", Offered::Declined("an experiment no client took up")),
+];
+
+/// What decides which rows are named.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances {
+    pub is_signed_in: bool,
+    pub starttls_offered: bool,
+    pub plaintext_allowed: bool,
+}
+
+/// The capabilities to name now.
+pub fn offered(now: Circumstances) -> impl Iterator<Item = &'static str> {
+    let before = !now.is_signed_in;
+    CAPABILITIES
+        .iter()
+        .filter(move |row| match row.offered {
+            Offered::Always => true,
+            Offered::BeforeLogin => before,
+            Offered::AfterLogin => !before,
+            Offered::WhileStartTls => before && now.starttls_offered,
+            Offered::WhilePlaintext => before && now.plaintext_allowed,
+            Offered::WhileNoPlaintext => before && !now.plaintext_allowed,
+            Offered::Declined(_) => false,
+        })
+        .map(|row| row.name)
+}
+
+/// True when the table offers this capability at some time.
+pub fn is_known(name: &str) -> bool {
+    CAPABILITIES.iter().any(|row| row.name.eq_ignore_ascii_case(name) && !matches!(row.offered, Offered::Declined(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_follows_the_state() {
+        let list = |is_signed_in, starttls_offered, plaintext_allowed| {
+            offered(Circumstances { is_signed_in, starttls_offered, plaintext_allowed }).collect::<Vec<_>>()
+        };
+        let clear = list(false, true, false);
+        assert_eq!(clear[0], "IMAP4rev1");
+        assert!(clear.contains(&"STARTTLS") && clear.contains(&"LOGINDISABLED") && !clear.contains(&"AUTH=PLAIN"));
+        assert!(clear.contains(&"IDLE"), "some decide on push before login");
+        let inside = list(true, true, true);
+        assert!(!inside.contains(&"STARTTLS") && !inside.contains(&"AUTH=PLAIN") && inside.contains(&"MOVE"));
+        assert!(!inside.contains(&"CONVERT"));
+    }
+}

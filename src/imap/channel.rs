@@ -1,0 +1,99 @@
+//! The way to the client and back: octets into the framer, answers out in as few writes as fit.
+//! It holds no buffer while nothing is under way, so an idle session costs next to nothing.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+
+use super::Socket;
+use crate::wire::{Framer, Limits};
+
+/// Answers are sent when so much has gathered; until then they wait for the last command of a batch.
+pub const FLUSH_BYTES: usize = 64 * 1024;
+/// A buffer larger than this is given back when it was sent.
+const KEPT_BYTES: usize = 512;
+/// What one read takes at most.
+const READ_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    /// Octets on their way from a socket to a framer; used within one poll, so one for a thread is enough.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+}
+
+/// A client's socket with what has come and what is to go.
+pub struct Channel {
+    socket: Box<dyn Socket>,
+    pub framer: Framer,
+    pub out: Vec<u8>,
+    pub write_timeout: Duration,
+    pub received: u64,
+    pub sent: u64,
+}
+
+impl Channel {
+    pub fn new(socket: Box<dyn Socket>, limits: Limits, write_timeout: Duration) -> Self {
+        Channel { socket, framer: Framer::new(limits), out: Vec::new(), write_timeout, received: 0, sent: 0 }
+    }
+
+    /// Waits for octets and gives them to the framer. The end of the stream is an error. Safe to cancel.
+    pub async fn receive(&mut self) -> io::Result<()> {
+        let (socket, framer) = (&mut self.socket, &mut self.framer);
+        let octets = poll_fn(|cx| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let mut buffer = ReadBuf::new(scratch);
+                std::task::ready!(Pin::new(&mut *socket).poll_read(cx, &mut buffer))?;
+                framer.feed(buffer.filled());
+                std::task::Poll::Ready(io::Result::Ok(buffer.filled().len()))
+            })
+        })
+        .await?;
+        self.received += octets as u64;
+        if octets == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+
+    /// Sends what has gathered. A client that does not take it in time is cut off.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let sending = async {
+            self.socket.write_all(&self.out).await?;
+            self.socket.flush().await
+        };
+        tokio::time::timeout(self.write_timeout, sending).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        self.sent += self.out.len() as u64;
+        if self.out.capacity() > KEPT_BYTES && self.framer.buffered() == 0 {
+            self.out = Vec::new();
+        } else {
+            self.out.clear();
+        }
+        Ok(())
+    }
+
+    /// Sends if enough has gathered.
+    pub async fn flush_if_full(&mut self) -> io::Result<()> {
+        if self.out.len() >= FLUSH_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    /// Says goodbye properly: what is left is sent, and TLS is told.
+    pub async fn shut(&mut self) {
+        let _ = self.flush().await;
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.socket.shutdown()).await;
+    }
+
+    /// Gives the socket away for a TLS handshake. What came behind STARTTLS goes with the framer: it is never run.
+    pub fn into_socket(self) -> Box<dyn Socket> {
+        self.socket
+    }
+}
+
+/// Reads what is there into the framer without waiting; for telling a pipelined batch from its end.
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Channel({} in, {} out)", self.received, self.sent)
+    }
+}

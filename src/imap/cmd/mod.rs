@@ -1,0 +1,16 @@
+//! The handlers: one file per command family, named as on every other floor.
+
+pub mod any;
+pub mod append;
+pub mod copy;
+pub mod enable;
+pub mod expunge;
+pub mod fetch;
+pub mod idle;
+pub mod list;
+pub mod login;
+pub mod mailbox;
+pub mod search;
+pub mod select;
+pub mod status;
+pub mod store;

@@ -1,0 +1,42 @@
+//! STORE and UID STORE (RFC 3501 §6.4.6).
+
+use crate::imap::answer::{Answer, Done};
+use crate::imap::session::Selected;
+use crate::imap::updates::{Manner, write_flag_change, write_flags};
+use crate::mailstore::SetFlags;
+use crate::types::command::Store;
+
+pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
+    let Selected { selection, channel, .. } = cx;
+    selection.writable()?;
+    selection.present()?;
+    let uids = selection.resolve(&arguments.set, arguments.uid)?;
+    if uids.is_empty() {
+        return Ok(Done::default());
+    }
+    let order = SetFlags {
+        uids: uids.clone(),
+        change: arguments.change,
+        flags: arguments.flags.into_iter().collect(),
+        unchanged_since: arguments.unchanged_since,
+    };
+    let known = selection.view.keywords().len();
+    let done = selection.view.set_flags(order).await?;
+    selection.remember_own(done.modseq);
+    let keywords = selection.view.newest_keywords();
+    if keywords.len() != known {
+        // RFC 3501 §7.2.6: a keyword new to the mailbox is told before a message shows it.
+        write_flags(&mut channel.out, &keywords, selection.is_read_only);
+        selection.view.know_keywords(keywords);
+    }
+    if !arguments.silent {
+        let table = selection.view.flag_table();
+        for (span, piece) in selection.view.by_span(&uids) {
+            for row in selection.view.rows(span, &piece).await? {
+                write_flag_change(selection, &mut channel.out, Manner { with_uid: arguments.uid }, &table, &row);
+            }
+            channel.flush_if_full().await?;
+        }
+    }
+    Ok(Done::default())
+}

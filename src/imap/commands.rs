@@ -1,0 +1,77 @@
+//! The table of commands: the word, the state each needs, and whether others' expunges may be told with it.
+
+use crate::types::Body;
+
+/// The state a command needs (RFC 3501 §6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    Any,
+    NotAuthenticated,
+    /// With or without a mailbox selected.
+    Authenticated,
+    Selected,
+}
+
+/// What may be told before the command's tagged line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tell {
+    Everything,
+    /// RFC 3501 §7.4.1: numbers must not shift under FETCH, STORE and SEARCH.
+    Nothing,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    pub word: &'static str,
+    pub needs: Needs,
+    pub tell: Tell,
+}
+
+const fn row(word: &'static str, needs: Needs, tell: Tell) -> Row {
+    Row { word, needs, tell }
+}
+
+/// The row of a command.
+pub fn row_of(body: &Body) -> Row {
+    use Needs::{Any, Authenticated, NotAuthenticated, Selected};
+    use Tell::{Everything, Nothing};
+    match body {
+        Body::Capability => row("CAPABILITY", Any, Everything),
+        Body::Noop => row("NOOP", Any, Everything),
+        Body::Logout => row("LOGOUT", Any, Nothing),
+        Body::Id(_) => row("ID", Any, Everything),
+        Body::StartTls => row("STARTTLS", NotAuthenticated, Nothing),
+        Body::Authenticate(_) => row("AUTHENTICATE", NotAuthenticated, Nothing),
+        Body::Login(_) => row("LOGIN", NotAuthenticated, Nothing),
+        Body::Enable(_) => row("ENABLE", Authenticated, Everything),
+        Body::Select(_) => row("SELECT", Authenticated, Nothing),
+        Body::Examine(_) => row("EXAMINE", Authenticated, Nothing),
+        Body::Create(_) => row("CREATE", Authenticated, Everything),
+        Body::Delete(_) => row("DELETE", Authenticated, Everything),
+        Body::Rename(_) => row("RENAME", Authenticated, Everything),
+        Body::Subscribe(_) => row("SUBSCRIBE", Authenticated, Everything),
+        Body::Unsubscribe(_) => row("UNSUBSCRIBE", Authenticated, Everything),
+        Body::List(list) if list.is_xlist => row("XLIST", Authenticated, Everything),
+        Body::List(_) => row("LIST", Authenticated, Everything),
+        Body::Lsub(_) => row("LSUB", Authenticated, Everything),
+        Body::Namespace => row("NAMESPACE", Authenticated, Everything),
+        Body::Status(_) => row("STATUS", Authenticated, Everything),
+        Body::Idle => row("IDLE", Authenticated, Everything),
+        Body::Check => row("CHECK", Selected, Everything),
+        Body::Close => row("CLOSE", Selected, Nothing),
+        Body::Unselect => row("UNSELECT", Selected, Nothing),
+        Body::Expunge => row("EXPUNGE", Selected, Everything),
+        Body::UidExpunge(_) => row("UID EXPUNGE", Selected, Everything),
+        Body::Search(search) if search.uid => row("UID SEARCH", Selected, Everything),
+        Body::Search(_) => row("SEARCH", Selected, Nothing),
+        Body::Fetch(fetch) if fetch.uid => row("UID FETCH", Selected, Everything),
+        Body::Fetch(_) => row("FETCH", Selected, Nothing),
+        Body::Store(store) if store.uid => row("UID STORE", Selected, Everything),
+        Body::Store(_) => row("STORE", Selected, Nothing),
+        Body::Copy(copy) if copy.uid => row("UID COPY", Selected, Everything),
+        Body::Copy(_) => row("COPY", Selected, Everything),
+        Body::Move(copy) if copy.uid => row("UID MOVE", Selected, Everything),
+        Body::Move(_) => row("MOVE", Selected, Everything),
+    }
+}

@@ -1,0 +1,433 @@
+//! One client's session: its state, the loop that reads commands in order, and the one match that hands
+//! each to its handler. Commands run one after another; answers of a pipelined batch go out together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::{Answer, Stop, bad, no, write_answer, write_condition};
+use super::capability::{Circumstances, offered};
+use super::channel::Channel;
+use super::cmd;
+use super::commands::{Needs, Row, Tell, row_of};
+use super::selection::Selection;
+use super::updates::{Manner, tell};
+use super::{Ended, Host, Peer, Socket};
+use crate::login::Ticket;
+use crate::mailstore::Account;
+use crate::types::{Body, Code, Command, Condition};
+use crate::wire::response::write_continuation;
+use crate::wire::{self, Announced, Dialect, Event, Limits, LiteralUse};
+
+/// Garbled lines before login after which the client is not taken for a mail program.
+const BAD_BEFORE_LOGIN: u32 = 3;
+/// The same in a row after login.
+const BAD_AFTER_LOGIN: u32 = 50;
+
+/// How far a session has come (RFC 3501 §3).
+pub enum State {
+    NotAuthenticated,
+    Authenticated(Account),
+    Selected(Account, Box<Selection>),
+}
+
+/// A session and everything it holds.
+pub struct Session {
+    pub host: Arc<Host>,
+    pub peer: Peer,
+    pub ticket: Arc<Ticket>,
+    pub state: State,
+    pub user: String,
+    pub channel: Channel,
+    /// The client asked for CAPABILITY by itself, so it does not read response codes.
+    pub asked_capability: bool,
+    /// A command that came where another was expected, and is to be run next.
+    pub queued: Option<Command>,
+    bad_lines: u32,
+    commands: u64,
+    login_deadline: Instant,
+    exit: Option<Exit>,
+}
+
+/// Why the loop is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Logout,
+    StartTls,
+}
+
+/// What a handler may use once the client is signed in.
+pub struct SignedIn<'s> {
+    pub account: &'s Account,
+    pub channel: &'s mut Channel,
+    pub dialect: Dialect,
+}
+
+/// What a handler may use while a mailbox is selected.
+pub struct Selected<'s> {
+    pub account: &'s Account,
+    pub selection: &'s mut Selection,
+    pub channel: &'s mut Channel,
+}
+
+/// A literal that was announced and waits for a decision.
+pub struct Arriving {
+    pub octets: u64,
+    pub non_sync: bool,
+    pub is_binary: bool,
+    pub tag: Option<String>,
+    /// The line before it, when it is the message of an APPEND.
+    pub append_head: Option<Vec<u8>>,
+}
+
+/// What the framer has, without its borrow.
+enum Incoming {
+    Nothing,
+    Line(Result<Command, wire::Garbled>),
+    Empty,
+    Literal(Arriving),
+    TooLong(Option<String>),
+    BadLiteral {
+        tag: Option<String>,
+        non_sync: bool,
+    },
+    /// Pieces of a literal that was streamed or discarded for a command that ended early.
+    Leftover,
+}
+
+impl Session {
+    pub fn new(host: Arc<Host>, peer: Peer, socket: Box<dyn Socket>, ticket: Arc<Ticket>) -> Self {
+        let config = host.config.load();
+        let limits = &config.limits;
+        let framer = Limits { line_bytes: limits.line_bytes_before_login, held_bytes: 4096, literals: 4 };
+        let channel = Channel::new(socket, framer, limits.write_timeout_seconds);
+        let login_deadline = Instant::now() + limits.login_seconds;
+        drop(config);
+        Session {
+            host,
+            peer,
+            ticket,
+            state: State::NotAuthenticated,
+            user: String::new(),
+            channel,
+            asked_capability: false,
+            queued: None,
+            bad_lines: 0,
+            commands: 0,
+            login_deadline,
+            exit: None,
+        }
+    }
+
+    /// Serves the client to the end.
+    pub async fn run(mut self, greet: bool) -> Ended {
+        if greet {
+            let code = Code::Capability(self.capabilities());
+            write_condition(&mut self.channel.out, None, Condition::Ok, Some(&code), "Pillarbox is ready");
+        }
+        while self.exit.is_none() {
+            if self.step().await.is_err() {
+                break;
+            }
+        }
+        if self.exit == Some(Exit::StartTls) {
+            if self.channel.flush().await.is_err() {
+                return Ended::Closed;
+            }
+            return Ended::StartTls(self.channel.into_socket());
+        }
+        self.channel.shut().await;
+        tracing::info!(
+            session = self.ticket.number(),
+            user = self.user,
+            commands = self.commands,
+            received = self.channel.received,
+            sent = self.channel.sent,
+            "session ended"
+        );
+        Ended::Closed
+    }
+
+    /// The capabilities of this moment.
+    pub fn capabilities(&self) -> Vec<String> {
+        let now = Circumstances {
+            is_signed_in: !matches!(self.state, State::NotAuthenticated),
+            starttls_offered: self.peer.starttls_offered,
+            plaintext_allowed: self.peer.plaintext_allowed,
+        };
+        offered(now).map(str::to_string).collect()
+    }
+
+    pub fn bye(&mut self, code: Option<&Code>, text: &str) {
+        write_condition(&mut self.channel.out, None, Condition::Bye, code, text);
+    }
+
+    /// Handles what has come, or waits for more.
+    async fn step(&mut self) -> Result<(), Stop> {
+        if let Some(command) = self.queued.take() {
+            return Box::pin(self.perform(command)).await;
+        }
+        match self.incoming() {
+            Incoming::Nothing => {
+                self.channel.flush().await?;
+                self.wait().await
+            }
+            Incoming::Empty | Incoming::Leftover => Ok(()),
+            Incoming::Line(Ok(command)) => {
+                self.bad_lines = 0;
+                self.channel.flush_if_full().await?;
+                // Boxed, or every idle session would carry the largest handler's future.
+                Box::pin(self.perform(command)).await
+            }
+            Incoming::Line(Err(garbled)) => {
+                self.refuse_line(garbled.tag.as_deref(), &garbled.to_string());
+                self.count_bad()
+            }
+            Incoming::TooLong(tag) => {
+                self.refuse_line(tag.as_deref(), "the command line is longer than this server takes");
+                self.count_bad()
+            }
+            Incoming::BadLiteral { tag, non_sync } => {
+                self.refuse_line(tag.as_deref(), "expected the size of a literal, a number below 2^63");
+                if non_sync {
+                    // Octets nobody can count are on their way; they must not be taken for commands.
+                    self.bye(None, "the literal's end cannot be found");
+                    return Err(Stop::Gone);
+                }
+                self.count_bad()
+            }
+            Incoming::Literal(arriving) => Box::pin(self.literal(arriving)).await,
+        }
+    }
+
+    fn incoming(&mut self) -> Incoming {
+        match self.channel.framer.next() {
+            Event::NeedMore => Incoming::Nothing,
+            Event::Line([]) => Incoming::Empty,
+            Event::Line(line) => Incoming::Line(wire::parse(line)),
+            Event::Literal(Announced { octets, non_sync, binary, head }) => {
+                let append_head = (wire::literal_use(head) == LiteralUse::AppendMessage).then(|| head.to_vec());
+                let tag = wire::tag_of(head).map(str::to_string);
+                Incoming::Literal(Arriving { octets, non_sync, is_binary: binary, tag, append_head })
+            }
+            Event::Piece(_) | Event::LiteralEnd => Incoming::Leftover,
+            Event::TooLong(line) => Incoming::TooLong(wire::tag_of(line).map(str::to_string)),
+            Event::BadLiteral { line, non_sync } => {
+                Incoming::BadLiteral { tag: wire::tag_of(line).map(str::to_string), non_sync }
+            }
+        }
+    }
+
+    fn refuse_line(&mut self, tag: Option<&str>, text: &str) {
+        write_condition(&mut self.channel.out, tag, Condition::Bad, None, text);
+    }
+
+    /// Before login a client that does not speak IMAP is sent away soon; after it, one that makes no sense for long.
+    fn count_bad(&mut self) -> Result<(), Stop> {
+        self.bad_lines += 1;
+        let is_stranger = matches!(self.state, State::NotAuthenticated);
+        // A first line that is no IMAP at all is a browser or a scanner.
+        let most = match is_stranger {
+            true if self.commands == 0 => 1,
+            true => BAD_BEFORE_LOGIN,
+            false => BAD_AFTER_LOGIN,
+        };
+        if self.bad_lines >= most {
+            self.bye(None, "too many commands that are not IMAP");
+            return Err(Stop::Gone);
+        }
+        Ok(())
+    }
+
+    /// Waits for more from the client, for the server's end, or for patience to run out.
+    pub async fn wait(&mut self) -> Result<(), Stop> {
+        let config = self.host.config.load();
+        let limits = &config.limits;
+        let is_stranger = matches!(self.state, State::NotAuthenticated);
+        let mut deadline = if is_stranger { self.login_deadline } else { Instant::now() + limits.idle_timeout_seconds };
+        if self.channel.framer.has_partial_command() {
+            deadline = deadline.min(Instant::now() + limits.partial_command_seconds);
+        }
+        drop(config);
+        let ticket = self.ticket.clone();
+        tokio::select! {
+            biased;
+            reason = ticket.wait_end() => {
+                self.channel.out.extend_from_slice(format!("* BYE {}\r\n", reason.text()).as_bytes());
+                Err(Stop::Gone)
+            }
+            received = timeout_at(deadline, self.channel.receive()) => match received {
+                Ok(received) => Ok(received?),
+                Err(_) => {
+                    let text = if is_stranger { "too slow to log in" } else { "nothing was said for too long" };
+                    self.bye(None, text);
+                    Err(Stop::Gone)
+                }
+            },
+        }
+    }
+
+    /// A literal that is part of a command: held, streamed, read past, or not invited.
+    async fn literal(&mut self, arriving: Arriving) -> Result<(), Stop> {
+        if arriving.append_head.is_some() {
+            self.commands += 1;
+            return cmd::append::append(self, arriving).await;
+        }
+        if arriving.is_binary {
+            let stop = bad("expected a literal without ~ here");
+            return self.refuse_literal(&arriving, arriving.tag.as_deref(), "literal", stop);
+        }
+        // RFC 7888 §4: before login nobody may send much.
+        match self.channel.framer.hold() {
+            Ok(()) if arriving.non_sync => Ok(()),
+            Ok(()) => {
+                write_continuation(&mut self.channel.out, "go ahead");
+                Ok(())
+            }
+            Err(_) => {
+                let stop = no(Code::TooBig, "this literal is larger than the command may have");
+                self.refuse_literal(&arriving, arriving.tag.as_deref(), "literal", stop)
+            }
+        }
+    }
+
+    /// Refuses a command whose literal is not wanted. Its octets are never run as commands.
+    pub fn refuse_literal(
+        &mut self,
+        arriving: &Arriving,
+        tag: Option<&str>,
+        word: &str,
+        stop: Stop,
+    ) -> Result<(), Stop> {
+        if !arriving.non_sync {
+            self.channel.framer.refuse();
+            write_answer(&mut self.channel.out, tag.unwrap_or("*"), word, &Err(stop));
+            return Ok(());
+        }
+        let slack = 64 * 1024 + self.host.config.load().limits.message_bytes;
+        write_answer(&mut self.channel.out, tag.unwrap_or("*"), word, &Err(stop));
+        if arriving.octets > slack {
+            self.bye(Some(&Code::TooBig), "the literal is far larger than anything this server takes");
+            return Err(Stop::Gone);
+        }
+        self.channel.framer.refuse();
+        Ok(())
+    }
+
+    /// Runs one command and writes its tagged line.
+    async fn perform(&mut self, command: Command) -> Result<(), Stop> {
+        self.commands += 1;
+        let Command { tag, body } = command;
+        let row = row_of(&body);
+        let started = Instant::now();
+        let answer = match self.in_right_state(row) {
+            Ok(()) => self.dispatch(&tag, row, body).await,
+            Err(refused) => Err(refused),
+        };
+        if let Err(Stop::Gone) = answer {
+            return Err(Stop::Gone);
+        }
+        if row.tell == Tell::Everything {
+            self.tell_changes(row).await?;
+        }
+        write_answer(&mut self.channel.out, &tag, row.word, &answer);
+        let took = started.elapsed();
+        if took > Duration::from_secs(2) && row.word != "IDLE" {
+            tracing::info!(
+                session = self.ticket.number(),
+                command = row.word,
+                millis = took.as_millis() as u64,
+                "slow command"
+            );
+        }
+        Ok(())
+    }
+
+    async fn tell_changes(&mut self, row: Row) -> Result<(), Stop> {
+        if let State::Selected(_, selection) = &mut self.state {
+            let manner = Manner { with_uid: row.word.starts_with("UID ") };
+            match tell(selection, &mut self.channel.out, manner).await {
+                Err(Stop::Gone) => return Err(Stop::Gone),
+                // What cannot be read now will be told with a later command.
+                Err(_) | Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn in_right_state(&self, row: Row) -> Result<(), Stop> {
+        match (row.needs, &self.state) {
+            (Needs::Any, _)
+            | (Needs::NotAuthenticated, State::NotAuthenticated)
+            | (Needs::Authenticated, State::Authenticated(_) | State::Selected(..))
+            | (Needs::Selected, State::Selected(..)) => Ok(()),
+            (Needs::NotAuthenticated, _) => Err(bad(format!("{} is not possible after logging in", row.word))),
+            (_, State::NotAuthenticated) => Err(bad(format!("{} is not possible before logging in", row.word))),
+            (Needs::Selected, State::Authenticated(_)) => Err(bad(format!("{} needs a selected mailbox", row.word))),
+        }
+    }
+
+    /// The view for commands that need a login; `in_right_state` has made sure of it.
+    fn signed_in(&mut self) -> Result<SignedIn<'_>, Stop> {
+        match &self.state {
+            State::NotAuthenticated => Err(bad("log in first")),
+            State::Authenticated(account) | State::Selected(account, _) => {
+                Ok(SignedIn { account, channel: &mut self.channel, dialect: Dialect::default() })
+            }
+        }
+    }
+
+    fn selected(&mut self) -> Result<Selected<'_>, Stop> {
+        match &mut self.state {
+            State::Selected(account, selection) => Ok(Selected { account, selection, channel: &mut self.channel }),
+            _ => Err(bad("select a mailbox first")),
+        }
+    }
+
+    /// Leaves the selected mailbox, if there is one.
+    pub fn unselect(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::NotAuthenticated) {
+            State::Selected(account, _) => State::Authenticated(account),
+            other => other,
+        };
+    }
+
+    pub fn leave(&mut self, exit: Exit) {
+        self.exit = Some(exit);
+    }
+
+    async fn dispatch(&mut self, tag: &str, row: Row, body: Body) -> Answer {
+        match body {
+            Body::Capability => cmd::any::capability(self),
+            Body::Noop | Body::Check => Ok(super::answer::Done::default()),
+            Body::Logout => cmd::any::logout(self),
+            Body::Id(pairs) => cmd::any::id(self, &pairs),
+            Body::StartTls => cmd::login::starttls(self),
+            Body::Authenticate(arguments) => cmd::login::authenticate(self, tag, arguments).await,
+            Body::Login(arguments) => cmd::login::login(self, arguments).await,
+            Body::Enable(names) => cmd::enable::enable(self, &names),
+            Body::Select(arguments) => cmd::select::select(self, arguments, false).await,
+            Body::Examine(arguments) => cmd::select::select(self, arguments, true).await,
+            Body::Close => cmd::select::close(self).await,
+            Body::Unselect => cmd::select::unselect(self),
+            Body::Create(arguments) => cmd::mailbox::create(self.signed_in()?, arguments).await,
+            Body::Delete(name) => cmd::mailbox::delete(self.signed_in()?, name).await,
+            Body::Rename(arguments) => cmd::mailbox::rename(self.signed_in()?, arguments).await,
+            Body::Subscribe(name) => cmd::mailbox::subscribe(self.signed_in()?, name, true).await,
+            Body::Unsubscribe(name) => cmd::mailbox::subscribe(self.signed_in()?, name, false).await,
+            Body::Namespace => cmd::list::namespace(self.signed_in()?),
+            Body::List(arguments) => cmd::list::list(self.signed_in()?, &arguments).await,
+            Body::Lsub(arguments) => cmd::list::lsub(self.signed_in()?, &arguments).await,
+            Body::Status(arguments) => cmd::status::status(self.signed_in()?, arguments).await,
+            Body::Idle => cmd::idle::idle(self).await,
+            Body::Expunge => cmd::expunge::expunge(self.selected()?, None).await,
+            Body::UidExpunge(set) => cmd::expunge::expunge(self.selected()?, Some(&set)).await,
+            Body::Search(arguments) => cmd::search::search(self.selected()?, arguments).await,
+            Body::Fetch(arguments) => cmd::fetch::fetch(self.selected()?, arguments).await,
+            Body::Store(arguments) => cmd::store::store(self.selected()?, arguments).await,
+            Body::Copy(arguments) => cmd::copy::copy(self.selected()?, arguments).await,
+            Body::Move(arguments) => cmd::copy::move_messages(self.selected()?, arguments, row.word).await,
+        }
+    }
+}

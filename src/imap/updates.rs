@@ -1,0 +1,108 @@
+//! What others changed, as untagged lines: expunges first, then EXISTS, then flags. One path for the end
+//! of commands and for IDLE.
+
+use super::answer::{Stop, write_condition};
+use super::selection::Selection;
+use crate::mailstore::{Changes, FlagTable, Row};
+use crate::types::{Code, Condition, FlagSet, Keyword, Seq, SystemFlag, Uid};
+use crate::wire::{fetch, write};
+
+/// How a session wants to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Manner {
+    /// Flag changes carry the UID: after a UID command (RFC 3501 §7.4.2 allows it always).
+    pub with_uid: bool,
+}
+
+/// All flags a mailbox can show, for FLAGS and PERMANENTFLAGS (RFC 3501 §7.2.6).
+pub fn all_flags(keywords: &[Keyword]) -> FlagSet {
+    let bits = SystemFlag::ALL.iter().fold(0, |sum, flag| sum | *flag as u8);
+    FlagSet::from_parts(bits, keywords.to_vec())
+}
+
+/// Writes FLAGS and PERMANENTFLAGS.
+pub fn write_flags(out: &mut Vec<u8>, keywords: &[Keyword], is_read_only: bool) {
+    let flags = all_flags(keywords);
+    write::flags_line(out, &flags);
+    let permanent = if is_read_only { FlagSet::new() } else { flags };
+    let code = Code::PermanentFlags { flags: permanent, new_keywords: !is_read_only };
+    let text = if is_read_only { "Nothing can be changed here" } else { "Flags that stay" };
+    write_condition(out, None, Condition::Ok, Some(&code), text);
+}
+
+/// Tells everything a session has not been told, and moves its view there.
+pub async fn tell(selection: &mut Selection, out: &mut Vec<u8>, manner: Manner) -> Result<(), Stop> {
+    if !selection.view.is_behind() {
+        return Ok(());
+    }
+    let changes = selection.view.changes(&selection.own).await?;
+    tell_changes(selection, out, manner, &changes);
+    Ok(())
+}
+
+fn tell_changes(selection: &mut Selection, out: &mut Vec<u8>, manner: Manner, changes: &Changes) {
+    selection.own.clear();
+    if changes.is_gone {
+        // The messages stay readable here; the next order that needs the mailbox says what happened.
+        selection.view.advance(changes);
+        return;
+    }
+    if let Some(keywords) = &changes.keywords {
+        write_flags(out, keywords, selection.is_read_only);
+    }
+    write_expunged(selection, out, changes);
+    let before = selection.view.membership().count() - changes.expunged.count() as u32;
+    let recent = selection.view.recent_count();
+    selection.view.advance(changes);
+    if changes.has_new || selection.view.membership().count() != before {
+        write::exists(out, selection.view.membership().count());
+    }
+    let now_recent = selection.view.recent_count();
+    if now_recent != recent {
+        write::recent(out, now_recent as u32);
+    }
+    let table = selection.view.flag_table();
+    for row in &changes.changed {
+        write_flag_change(selection, out, manner, &table, row);
+    }
+}
+
+/// RFC 3501 §7.4.1: each EXPUNGE counts with those before it already gone; from the highest down no number shifts.
+fn write_expunged(selection: &Selection, out: &mut Vec<u8>, changes: &Changes) {
+    let membership = selection.view.membership();
+    for uid in changes.expunged.iter().rev() {
+        if let Some(seq) = membership.seq(uid) {
+            write::expunge(out, Seq(seq));
+        }
+    }
+}
+
+/// `* n FETCH (FLAGS (...))` for one row.
+pub fn write_flag_change(selection: &Selection, out: &mut Vec<u8>, manner: Manner, table: &FlagTable, row: &Row) {
+    let Some(seq) = selection.view.membership().seq(row.uid.0) else { return };
+    fetch::write_open(out, Seq(seq));
+    if manner.with_uid {
+        fetch::write_uid(out, Uid(row.uid.0));
+    }
+    write_row_flags(selection, out, table, row);
+    fetch::write_close(out);
+}
+
+/// `FLAGS (...)` of one row, with `\Recent` where it is.
+pub fn write_row_flags(selection: &Selection, out: &mut Vec<u8>, table: &FlagTable, row: &Row) {
+    fetch::write_name(out, "FLAGS");
+    out.push(b'(');
+    let is_recent = selection.view.recent().contains(row.uid.0);
+    if is_recent {
+        out.extend_from_slice(b"\\Recent");
+    }
+    if let Some(set) = table.set(row.flagset)
+        && !set.wire.is_empty()
+    {
+        if is_recent {
+            out.push(b' ');
+        }
+        out.extend_from_slice(set.wire.as_bytes());
+    }
+    out.push(b')');
+}

@@ -1,0 +1,201 @@
+//! The front door's questions and orders: each forwards owned values to one visit or one turn.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::account::Mailbox;
+use super::error::{Error, Result};
+use super::store_flags::{FlagsSet, SetFlags};
+use super::sweep::Swept;
+use super::view::View;
+use super::{Account, Copied, Created};
+use crate::metrics::METRICS;
+use crate::types::{AccountId, MailboxName, ModSeq, UidRuns, UidValidity};
+
+/// A mailbox's counters, as STATUS tells them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub messages: u32,
+    pub recent: u32,
+    pub unseen: u32,
+    pub deleted: u32,
+    /// Octets of all messages.
+    pub bytes: u64,
+    pub uid_next: u32,
+    pub uid_validity: UidValidity,
+    pub modseq: ModSeq,
+}
+
+/// A line of the mailbox list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub name: MailboxName,
+    pub is_noselect: bool,
+    pub has_children: bool,
+    pub is_subscribed: bool,
+    pub special_use: Arc<str>,
+}
+
+impl Account {
+    pub fn id(&self) -> AccountId {
+        self.state.id
+    }
+
+    /// Gives a new account its INBOX and the folders every mail program looks for.
+    pub(super) async fn furnish(&self) -> Result<()> {
+        self.state
+            .order(0, |turn| {
+                if turn.tree().count() > 0 {
+                    return Ok(());
+                }
+                turn.create(&MailboxName::inbox(), "")?;
+                for (name, special_use) in turn.account.shared.options.new_account_mailboxes.clone() {
+                    match MailboxName::new(&name) {
+                        Ok(name) if turn.tree().named(&name).is_none() => {
+                            turn.create(&name, &special_use)?;
+                        }
+                        _ => tracing::warn!(name, "a folder for new accounts has no valid name, or has it twice"),
+                    }
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// All mailboxes by name, and the subscribed names that are no mailbox.
+    pub fn mailboxes(&self) -> (Vec<Listed>, Vec<MailboxName>) {
+        let tree = self.state.tree();
+        let mut parents = HashSet::new();
+        for mailbox in tree.iter() {
+            let mut name = mailbox.name.as_str();
+            while let Some(at) = name.rfind(MailboxName::SEPARATOR) {
+                name = &name[..at];
+                if !parents.insert(name) {
+                    break;
+                }
+            }
+        }
+        let listed = tree
+            .iter()
+            .map(|mailbox| Listed {
+                is_noselect: mailbox.is_noselect,
+                has_children: parents.contains(mailbox.name.as_str()),
+                is_subscribed: tree.subscriptions.contains(mailbox.name.as_str()),
+                special_use: mailbox.special_use.clone(),
+                name: mailbox.name.clone(),
+            })
+            .collect();
+        let is_missing = |name: &MailboxName| tree.named(name).is_none();
+        let lone = tree.subscriptions.iter().filter_map(|n| MailboxName::new(n).ok()).filter(is_missing).collect();
+        (listed, lone)
+    }
+
+    /// The mailbox of this name, if it can take messages.
+    pub fn find(&self, name: &MailboxName) -> Result<Arc<Mailbox>> {
+        let mailbox = self.state.tree().named(name).cloned().ok_or(Error::NoSuchMailbox)?;
+        if mailbox.is_noselect { Err(Error::NotSelectable) } else { Ok(mailbox) }
+    }
+
+    /// STATUS: from counters, whatever the mailbox's size.
+    pub async fn status(&self, name: &MailboxName) -> Result<Status> {
+        let mailbox = self.find(name)?;
+        let state = mailbox.live.state();
+        let recent_from = mailbox.live.recent_from.load(Ordering::Acquire);
+        let recent = if recent_from >= state.uid_next || state.messages == 0 {
+            0
+        } else {
+            let loaded = self.state.loaded_state(&mailbox).await?;
+            loaded.loaded.as_ref().map_or(0, |l| l.membership.count() - l.membership.rank(recent_from))
+        };
+        Ok(Status {
+            messages: state.messages,
+            recent,
+            unseen: state.unseen,
+            deleted: state.deleted,
+            bytes: state.bytes,
+            uid_next: state.uid_next,
+            uid_validity: mailbox.uid_validity,
+            modseq: state.modseq,
+        })
+    }
+
+    /// Refuses what grows while the disk is nearly full.
+    pub(super) fn room(&self) -> Result<()> {
+        if self.state.shared.space.is_low() {
+            METRICS.disk_low_refusals.add(1);
+            return Err(Error::DiskFull);
+        }
+        Ok(())
+    }
+
+    /// CREATE; `special_use` is an attribute such as `\Sent`, or empty.
+    pub async fn create(&self, name: &MailboxName, special_use: &str) -> Result<Created> {
+        self.room()?;
+        let (name, special_use) = (name.clone(), special_use.to_string());
+        self.state.order(0, move |turn| turn.create(&name, &special_use)).await
+    }
+
+    /// DELETE.
+    pub async fn delete(&self, name: &MailboxName) -> Result<()> {
+        let name = name.clone();
+        self.state.order(0, move |turn| turn.delete(&name)).await
+    }
+
+    /// RENAME.
+    pub async fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
+        let (from, to) = (from.clone(), to.clone());
+        self.state.order(0, move |turn| turn.rename(&from, &to)).await
+    }
+
+    /// SUBSCRIBE or UNSUBSCRIBE.
+    pub async fn subscribe(&self, name: &MailboxName, is_on: bool) -> Result<()> {
+        let name = name.clone();
+        self.state.order(0, move |turn| turn.subscribe(&name, is_on).map(|_| ())).await
+    }
+
+    /// Lets go of what was removed longer than `keep_secs` ago; the housekeeping thread does the same by itself.
+    pub async fn sweep(&self, keep_secs: i64) -> Result<Swept> {
+        self.state.sweep(keep_secs).await
+    }
+}
+
+impl View {
+    /// STORE.
+    pub async fn set_flags(&self, order: SetFlags) -> Result<FlagsSet> {
+        let mailbox = self.mailbox();
+        self.account().state.order(0, move |turn| turn.set_flags(mailbox, &order)).await
+    }
+
+    /// EXPUNGE of messages marked `\Deleted`; `within` limits it to some UIDs (RFC 4315 §2.1).
+    pub async fn expunge(&self, within: Option<UidRuns>) -> Result<(UidRuns, Option<ModSeq>)> {
+        let mailbox = self.mailbox();
+        let within = within.unwrap_or_else(|| UidRuns::range(1, u32::MAX));
+        self.account().state.order(0, move |turn| turn.expunge_deleted(mailbox, &within)).await
+    }
+
+    /// COPY within the account. UIDs that are gone are left out.
+    pub async fn copy(&self, uids: UidRuns, to: &MailboxName) -> Result<Copied> {
+        let account = self.account();
+        account.room()?;
+        let (source, to) = (self.mailbox(), to.clone());
+        let copy = account.state.order(0, move |turn| {
+            let target = turn.selectable(&to)?;
+            let modseq = turn.next_modseq();
+            turn.copy_rows(source, target.id, &uids, modseq)
+        });
+        copy.await
+    }
+
+    /// MOVE within the account.
+    pub async fn move_to_mailbox(&self, uids: UidRuns, to: &MailboxName) -> Result<Copied> {
+        let (source, to) = (self.mailbox(), to.clone());
+        let moving = self.account();
+        let moving = moving.state.order(0, move |turn| {
+            let target = turn.selectable(&to)?;
+            let modseq = turn.next_modseq();
+            turn.move_rows(source, target.id, &uids, modseq)
+        });
+        moving.await
+    }
+}

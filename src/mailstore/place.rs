@@ -1,0 +1,234 @@
+//! Placing messages: content once, then a row with a UID for each, in one transaction (RFC 3501 §6.3.11).
+
+use std::sync::Arc;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::Account;
+use super::blobs::INLINE_BYTES;
+use super::crash;
+use super::draft::{Body, Prepared};
+use super::error::{Error, Result};
+use super::snapshot::Row;
+use super::turn::Turn;
+use crate::message::{DESCRIPTION_VERSION, ReferenceRole};
+use crate::metrics::METRICS;
+use crate::types::date::DateTime;
+use crate::types::{ContentId, FlagSet, MailboxName, ModSeq, UidRuns, UidValidity};
+
+/// Drafts of one command that are together larger than this are written ahead of their placing.
+const AHEAD_BYTES: usize = 4 << 20;
+
+/// A message with what the client says about it.
+#[derive(Debug)]
+pub struct NewMessage {
+    pub prepared: Prepared,
+    pub flags: FlagSet,
+    /// INTERNALDATE; `None`: now.
+    pub internal_date: Option<DateTime>,
+}
+
+/// Where messages were placed, as APPENDUID tells it (RFC 4315 §3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    pub uid_validity: UidValidity,
+    /// Ascending, in the order of the messages.
+    pub uids: UidRuns,
+    pub modseq: ModSeq,
+}
+
+impl Account {
+    /// Places messages into a mailbox, all or none. When this returns they would survive a power cut.
+    pub async fn place(&self, mailbox: &MailboxName, messages: Vec<NewMessage>) -> Result<Placed> {
+        if self.state.shared.space.is_low() {
+            crate::metrics::METRICS.disk_low_refusals.add(1);
+            return Err(Error::DiskFull);
+        }
+        let bytes: usize = messages.iter().map(|m| m.prepared.inline_bytes()).sum();
+        let messages = Arc::new(messages);
+        let mut ahead = Ahead { account: self, contents: Vec::new() };
+        if bytes > AHEAD_BYTES {
+            ahead.write(&messages).await?;
+        }
+        let (mailbox, count) = (mailbox.clone(), messages.len());
+        let placed = self
+            .state
+            .order(if ahead.contents.is_empty() { bytes } else { 0 }, move |turn| turn.place(&mailbox, &messages))
+            .await?;
+        METRICS.messages_placed.add(count as u64);
+        Ok(placed)
+    }
+}
+
+/// Contents of a large command, written in transactions of a few MiB before the small one that places them.
+/// Until that one is through the sweep has to leave them alone.
+struct Ahead<'a> {
+    account: &'a Account,
+    contents: Vec<ContentId>,
+}
+
+impl Ahead<'_> {
+    async fn write(&mut self, messages: &Arc<Vec<NewMessage>>) -> Result<()> {
+        let mut from = 0;
+        while from < messages.len() {
+            let mut to = from;
+            let mut bytes = 0;
+            while to < messages.len() && (to == from || bytes + messages[to].prepared.inline_bytes() <= AHEAD_BYTES) {
+                bytes += messages[to].prepared.inline_bytes();
+                to += 1;
+            }
+            let all = messages.clone();
+            let written = self
+                .account
+                .state
+                .order(bytes, move |turn| {
+                    let mut contents = Vec::new();
+                    for message in &all[from..to] {
+                        let content = turn.content(&message.prepared, 0)?;
+                        *super::owner::lock(&turn.account.contents_in_flight).entry(content.0).or_default() += 1;
+                        contents.push(content);
+                    }
+                    Ok(contents)
+                })
+                .await?;
+            self.contents.extend(written);
+            from = to;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Ahead<'_> {
+    fn drop(&mut self) {
+        let mut held = super::owner::lock(&self.account.state.contents_in_flight);
+        for content in &self.contents {
+            if let Some(count) = held.get_mut(&content.0) {
+                *count -= 1;
+                if *count == 0 {
+                    held.remove(&content.0);
+                }
+            }
+        }
+    }
+}
+
+impl Prepared {
+    pub(super) fn inline_bytes(&self) -> usize {
+        match &self.body {
+            Body::Inline(octets) => octets.len(),
+            Body::File(_) => 0,
+        }
+    }
+}
+
+/// A reference's role as its row has it; `place` is where it stands among them all.
+fn role_number(role: ReferenceRole, place: usize) -> i64 {
+    match role {
+        ReferenceRole::MessageId => 0,
+        ReferenceRole::References => place as i64 + 1,
+        ReferenceRole::InReplyTo => -1,
+    }
+}
+
+impl Turn<'_> {
+    pub fn place(&mut self, mailbox: &MailboxName, messages: &[NewMessage]) -> Result<Placed> {
+        let mailbox = self.selectable(mailbox)?;
+        let modseq = self.next_modseq();
+        let mut uids = UidRuns::new();
+        for message in messages {
+            let content = self.content(&message.prepared, 1)?;
+            let flagset = self.intern(&message.flags)?;
+            let uid = self.next_uid(mailbox.id)?;
+            let date = message.internal_date.unwrap_or(DateTime { unix_seconds: self.now, zone_minutes: 0 });
+            self.conn
+                .prepare_cached(
+                    "INSERT INTO message(mbox, uid, modseq, flagset, idate, idate_zone, saved, size, cid)
+                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                )?
+                .execute(params![
+                    mailbox.id.0,
+                    uid.0,
+                    modseq.0 as i64,
+                    flagset,
+                    date.unix_seconds,
+                    date.zone_minutes,
+                    self.now,
+                    message.prepared.size,
+                    content.0,
+                ])?;
+            let size = message.prepared.size;
+            self.add_row(mailbox.id, Row { modseq, uid, flagset, content, size })?;
+            uids.push(uid.0);
+        }
+        crash::point("place.before_commit");
+        Ok(Placed { uid_validity: mailbox.uid_validity, uids, modseq })
+    }
+
+    /// The content row of a message, with `refs` more references. Whether it is there already is
+    /// decided here and nowhere else, because only one turn at a time runs.
+    pub fn content(&mut self, prepared: &Prepared, refs: u32) -> Result<ContentId> {
+        self.wrote();
+        let known: Option<u32> = self
+            .conn
+            .prepare_cached("SELECT id FROM content WHERE hash = ?")?
+            .query_row([prepared.hash], |row| row.get(0))
+            .optional()?;
+        if let Some(id) = known {
+            self.conn.prepare_cached("UPDATE content SET refs = refs + ? WHERE id = ?")?.execute(params![refs, id])?;
+            return Ok(ContentId(id));
+        }
+        let (place, stored, file) = match &prepared.body {
+            Body::Inline(octets) => (0, octets.len(), None),
+            Body::File(name) => (1, prepared.size as usize, Some(name)),
+        };
+        self.conn
+            .prepare_cached("INSERT INTO content(hash, refs, size, place, stored, file) VALUES (?, ?, ?, ?, ?, ?)")?
+            .execute(params![prepared.hash, refs, prepared.size, place, stored as i64, file])?;
+        let id = u32::try_from(self.conn.last_insert_rowid()).map_err(|_| Error::Limit("message contents"))?;
+        if let Body::Inline(octets) = &prepared.body {
+            debug_assert!(octets.len() <= INLINE_BYTES, "a large body is a file");
+            self.conn.prepare_cached("INSERT INTO body(id, data) VALUES (?, ?)")?.execute(params![id, octets])?;
+        }
+        self.describe(id, prepared)?;
+        Ok(ContentId(id))
+    }
+
+    fn describe(&mut self, id: u32, prepared: &Prepared) -> Result<()> {
+        let described = &prepared.description;
+        self.conn
+            .prepare_cached(
+                "INSERT INTO structure(cid, version, envelope, bodystructure, parts, preview) VALUES (?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                id,
+                DESCRIPTION_VERSION,
+                described.envelope,
+                described.bodystructure,
+                described.parts,
+                described.preview,
+            ])?;
+        let sort = &described.sort;
+        self.conn
+            .prepare_cached(
+                "INSERT INTO sortkey(cid, sent, sent_zone, subject, is_reply, from_, to_, cc, from_name, to_name)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                id,
+                sort.sent.as_ref().map(|s| s.utc_secs),
+                sort.sent.as_ref().map(|s| s.zone_minutes),
+                sort.subject,
+                sort.is_reply,
+                sort.from,
+                sort.to,
+                sort.cc,
+                sort.from_display,
+                sort.to_display,
+            ])?;
+        let mut refer = self.conn.prepare_cached("INSERT OR IGNORE INTO msgref(idhash, cid, role) VALUES (?, ?, ?)")?;
+        for (place, (hash, role)) in described.reference_hashes(&self.account.shared.hash_key).into_iter().enumerate() {
+            refer.execute(params![hash as i64, id, role_number(role, place)])?;
+        }
+        Ok(())
+    }
+}
