@@ -66,7 +66,8 @@ impl Cutter<'_> {
                 }
                 Some(b' ') => {
                     self.at += 1;
-                    if matches!(self.peek(), None | Some(b' ')) || self.peek() == closing {
+                    let is_between = !tokens.is_empty() && !matches!(self.peek(), None | Some(b' '));
+                    if !is_between || self.peek() == closing {
                         return self.complain("a space too many");
                     }
                 }
