@@ -1,0 +1,200 @@
+//! A disk that is really full: a small tmpfs, with and without the reserve the server keeps. Appending is
+//! refused clearly and without effect, all else goes on, a server starts on a full disk, and STORE with
+//! EXPUNGE brings the space back by itself, but not what another session still reads.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+use crate::fault::same_as_promised;
+use crate::house::{House, Server, device_of};
+use crate::ledger::{Change, Digest, FlagChange, Flags};
+use crate::picture;
+use crate::random::{Random, message, my_turn};
+use crate::readable::{body_of, told_gone};
+use crate::writer::{Habits, Step, Writer};
+
+const LARGE: usize = 150 * 1024;
+/// The sweep takes its own time; a healthy server needs a small part of this.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A tmpfs that goes away with the test, even when the test fails.
+struct SmallDisk {
+    path: PathBuf,
+    _keeper: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn new(mebibytes: u32) -> Result<Self, String> {
+        let keeper = tempfile::Builder::new().prefix("pillarbox-full-").tempdir().map_err(|error| error.to_string())?;
+        let path = keeper.path().canonicalize().map_err(|error| error.to_string())?;
+        let before = device_of(&path);
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
+            .arg(&path)
+            .output()
+            .map_err(|error| format!("mount: {error}"))?;
+        if !output.status.success() || device_of(&path) == before {
+            return Err(format!("mount: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+        Ok(Self { path, _keeper: keeper })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let plain = Command::new("umount").arg(&self.path).stderr(Stdio::null()).status();
+        if !plain.is_ok_and(|status| status.success()) {
+            let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+        }
+    }
+}
+
+#[test]
+fn a_disk_below_its_reserve_refuses_and_can_be_emptied() {
+    fill_and_empty("min_free_bytes = 8388608", true);
+}
+
+#[test]
+fn a_disk_full_to_the_last_byte_refuses_and_can_be_emptied() {
+    fill_and_empty("min_free_bytes = 0", false);
+}
+
+fn fill_and_empty(limits: &str, has_reserve: bool) {
+    let _turn = my_turn();
+    let disk = match SmallDisk::new(48) {
+        Ok(disk) => disk,
+        Err(reason) => return eprintln!("full disk: SKIPPED, a small disk needs root: {reason}"),
+    };
+    let house = House::over(disk.path.clone(), disk.path.join("data"), limits);
+    house.add_user("anna");
+    let mut server = house.start().unwrap_or_else(|text| panic!("{text}"));
+    let result = empty_a_full_disk(&house, &mut server, has_reserve);
+    let log = server.log_tail();
+    drop(server);
+    result.unwrap_or_else(|text| panic!("{text}\n{log}"));
+}
+
+fn empty_a_full_disk(house: &House, server: &mut Server, has_reserve: bool) -> Result<(), String> {
+    let mut random = Random::new(11);
+    let habits = Habits { messages: 0, mailboxes: 0, shares_inbox: false, large_percent: 0, huge_percent: 0 };
+    let mut writer = Writer::new("w".into(), habits, random.branch());
+    let mut client = sign_in(server, "a")?;
+    let held = [message("held-1", 900, &mut random), message("held-2", LARGE, &mut random)];
+    for name in ["w", "w/held"] {
+        must(&mut writer, &mut client, Change::Create { name: name.into() }, &[])?;
+    }
+    for body in &held {
+        must(&mut writer, &mut client, append_to("w/held", body), std::slice::from_ref(body))?;
+    }
+
+    // Large ones until one is refused, then small ones, so that the last free bytes are used too.
+    for (kind, size) in [("large", LARGE), ("small", 3000)] {
+        let mut refusal = None;
+        for number in 0..4000 {
+            let body = message(&format!("{kind}-{number}"), size, &mut random);
+            if let Step::Refused(text) = perform(&mut writer, &mut client, append_to("w", &body), &[body])? {
+                refusal = Some(text);
+                break;
+            }
+        }
+        let text = refusal.ok_or_else(|| format!("4000 {kind} messages and the disk is not full"))?;
+        clear_refusal(&mut writer, &text)?;
+    }
+    picture::ask(&mut client, "NOOP")?;
+    same_as_promised(&mut writer, &mut client)?;
+    if has_reserve {
+        for change in [
+            Change::Copy { from: "w/held".into(), to: "w".into(), uids: vec![1] },
+            Change::Create { name: "w/new".into() },
+        ] {
+            match perform(&mut writer, &mut client, change.clone(), &[])? {
+                Step::Refused(text) => clear_refusal(&mut writer, &text)?,
+                Step::Done => return Err(format!("{change:?} was done below the reserve")),
+            }
+        }
+    }
+
+    // A full disk must not keep the server from starting, nor from being emptied after that.
+    drop(client);
+    server.kill();
+    *server = house.start()?;
+    let mut client = sign_in(server, "b")?;
+    writer.reconnected();
+    same_as_promised(&mut writer, &mut client)?;
+    let mut reader = sign_in(server, "r")?;
+    picture::ask(&mut reader, "SELECT w/held")?;
+
+    for at in ["w", "w/held"] {
+        let uids: Vec<u32> = writer.ledger.mailboxes[at].messages.keys().copied().collect();
+        let flags = Flags::from(["\\deleted".to_owned()]);
+        let mark = Change::Flag { at: at.into(), uids: uids.clone(), how: FlagChange::Replace, flags };
+        must(&mut writer, &mut client, mark, &[])?;
+        must(&mut writer, &mut client, Change::Expunge { at: at.into(), uids }, &[])?;
+    }
+    still_readable(&mut reader, &held)?;
+
+    // The space comes back by itself: the sweep forgets keep_removed while the disk is low.
+    let deadline = Instant::now() + PATIENCE;
+    for number in 0.. {
+        let body = message(&format!("again-{number}"), LARGE, &mut random);
+        match perform(&mut writer, &mut client, append_to("w", &body), &[body])? {
+            Step::Done => break,
+            Step::Refused(text) if Instant::now() > deadline => {
+                return Err(format!("still full after EXPUNGE: {text}"));
+            }
+            Step::Refused(text) => clear_refusal(&mut writer, &text)?,
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // What another session still holds is not swept, low disk or not.
+    still_readable(&mut reader, &held)?;
+    if told_gone(&mut reader)? != held.len() {
+        return Err("the reader was not told of the EXPUNGE".into());
+    }
+    same_as_promised(&mut writer, &mut client)?;
+    drop((client, reader));
+    if let Some(panic) = server.panicked() {
+        return Err(panic);
+    }
+    server.kill();
+    house.check()?;
+    *server = house.start()?;
+    same_as_promised(&mut writer, &mut sign_in(server, "c")?).map(|_| ())
+}
+
+fn append_to(mailbox: &str, body: &[u8]) -> Change {
+    Change::Append { to: mailbox.into(), messages: vec![(Digest::of(body), Flags::new())] }
+}
+
+fn perform(writer: &mut Writer, client: &mut Client, change: Change, bodies: &[Vec<u8>]) -> Result<Step, String> {
+    writer.perform(client, change, bodies).map_err(|broken| format!("{broken:?}"))
+}
+
+fn must(writer: &mut Writer, client: &mut Client, change: Change, bodies: &[Vec<u8>]) -> Result<(), String> {
+    match perform(writer, client, change, bodies)? {
+        Step::Done => Ok(()),
+        Step::Refused(text) => Err(format!("refused: {text}")),
+    }
+}
+
+/// The refusal says why in a code a client knows, and such a refusal means nothing has happened.
+fn clear_refusal(writer: &mut Writer, text: &str) -> Result<(), String> {
+    writer.doubts.clear();
+    let codes = ["[UNAVAILABLE]", "[OVERQUOTA]", "[LIMIT]"];
+    if codes.iter().any(|code| text.contains(code)) { Ok(()) } else { Err(format!("not a clear refusal: {text}")) }
+}
+
+fn still_readable(reader: &mut Client, held: &[Vec<u8>]) -> Result<(), String> {
+    for (place, body) in held.iter().enumerate() {
+        if body_of(reader, place as u32 + 1)? != *body {
+            return Err(format!("held message {} came with other bytes", place + 1));
+        }
+    }
+    Ok(())
+}
+
+fn sign_in(server: &Server, tag_prefix: &str) -> Result<Client, String> {
+    server.sign_in(tag_prefix, "anna").map_err(|error| format!("anna signs in: {error}"))
+}
