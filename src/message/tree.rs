@@ -217,7 +217,8 @@ impl Tree {
     }
 
     /// Which boundary a line is, if any; `line` begins with `--` and has no line end.
-    // RFC 2046 §5.1.1: blanks may follow a boundary; of boundaries that match, the innermost is meant.
+    // RFC 2046 §5.1.1: blanks may follow a boundary; of boundaries that match, the innermost is meant. The RFC would
+    // let any text follow, but mailers nest boundaries that begin alike, so other text makes it another line.
     pub(super) fn delimiter(&self, line: &[u8]) -> Option<Delimiter> {
         let text = line.strip_prefix(b"--")?.trim_ascii_end();
         let opening = self.boundaries.get(text).map(|level| Delimiter { level: *level, is_close: false });
