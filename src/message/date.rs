@@ -84,10 +84,13 @@ impl Found {
 
     /// `10:20`, `10:20:30`, and with a zone or a date stuck to it.
     fn take_time(&mut self, word: &[u8]) {
-        if let Some((date, time)) = split_once(word, |b| matches!(b, b'T' | b't')) {
-            self.take_dashed(date);
-            return if time.is_empty() { () } else { self.take_time(time) };
-        }
+        let word = match split_once(word, |b| matches!(b, b'T' | b't')) {
+            Some((date, time)) => {
+                self.take_dashed(date);
+                time
+            }
+            None => word,
+        };
         if self.time_secs.is_some() {
             return;
         }
@@ -170,7 +173,7 @@ fn named_zone(word: &[u8]) -> Option<i16> {
 
 fn days_in(year: u32, month: u32) -> u32 {
     match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,

@@ -57,6 +57,13 @@ fn compare(told: &[Told], table: &PartTable) -> Result<(), String> {
             return Err(format!("{part:?} is {found:?} in the table"));
         }
     }
+    for (path, part) in table.iter() {
+        let outer = path.split_last().and_then(|(_, outer)| table.find(outer));
+        let room = outer.map_or(table.top().header.start..table.top().body.end, |outer| outer.body.clone());
+        if part.header.start < room.start || part.header.end != part.body.start || part.body.end > room.end {
+            return Err(format!("{path:?} does not lie in the part around it"));
+        }
+    }
     let numbered: Vec<Vec<u32>> = table.iter().map(|(path, _)| path).collect();
     let told: Vec<Vec<u32>> = told.iter().map(|part| part.path.clone()).collect();
     if numbered != told { Err(format!("the table numbers {numbered:?}, told are {told:?}")) } else { Ok(()) }

@@ -1,26 +1,33 @@
 //! For tests: messages made to hurt, and random ones. Each must be described within its time, and well-formed.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
 
 use super::grammar::check;
 use super::{Letters, PARTS, PartTable, Scanner, describe};
 
-/// What a message may cost: a moment, and so much for each megabyte (debug build at opt-level 1, on a busy machine).
+/// What a message may cost the processor: a moment, and so much for each megabyte, in a debug build at opt-level 1.
 pub(super) fn allowed(octets: usize) -> Duration {
     Duration::from_millis(100) + Duration::from_micros(octets as u64 / 20)
 }
 
+/// Time this thread has had a processor, so that a busy machine fails no test; where nobody counts it, the time of day.
+pub(super) fn processor_time() -> Duration {
+    let counted = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = counted.and_then(|line| line.split(' ').next().and_then(|word| word.parse().ok()));
+    nanos.map_or_else(|| UNIX_EPOCH.elapsed().unwrap_or_default(), Duration::from_nanos)
+}
+
 /// Describes the message, checks what came out, and gives the number of parts.
 fn survive(name: &str, message: &[u8]) -> usize {
-    // The best of three: others use this machine too.
+    // The best of three: caches are shared with others even where the processor is not.
     let mut best = Duration::MAX;
     let mut description = None;
     for _ in 0..3 {
-        let begun = Instant::now();
+        let begun = processor_time();
         description = Some(describe(message));
-        best = best.min(begun.elapsed());
+        best = best.min(processor_time().saturating_sub(begun));
     }
     let description = description.expect("described three times");
     if let Err(fault) = check(message, &description) {
@@ -118,6 +125,19 @@ fn lines_that_look_like_boundaries() {
     }
     let long = format!("{head}\r\n--{}\r\n--x00--\r\n", "y".repeat(3 << 20));
     survive("one long line", long.as_bytes());
+}
+
+#[test]
+fn a_boundary_right_after_a_header() {
+    let message =
+        b"Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n\
+        --i\r\nContent-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\n--o--\r\n";
+    let description = describe(message);
+    assert_eq!(check(message, &description), Ok(()));
+    let table = PartTable::decode(&description.parts).expect("our own");
+    let carried = table.find(&[1, 1]).expect("a message");
+    let inside = &message[carried.body.start as usize..carried.body.end as usize];
+    assert_eq!((inside, carried.lines), (&b"Subject: x\r\n\r\n"[..], 2));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod envelope;
 mod header;
 mod html;
 mod media;
+mod parameters;
 mod parts;
 mod preview;
 mod scanner;

@@ -60,10 +60,15 @@ impl PreviewFinder {
 
 /// A preview of the beginning of a text; `None` if it has nothing to show.
 fn preview(kind: MediaKind, encoding: Encoding, charset: &str, sample: &[u8]) -> Option<String> {
-    let octets = decode_tolerantly(encoding, sample);
-    let mut text = decode_charset(charset.as_bytes(), &octets);
-    // A sample may end within a character.
-    text.truncate(text.trim_end_matches('\u{fffd}').len());
+    let mut octets = decode_tolerantly(encoding, sample);
+    // A sample that was cut may end within a character of UTF-8, and would then pass for another charset.
+    if sample.len() == SAMPLE_OCTETS
+        && let Err(flaw) = std::str::from_utf8(&octets)
+        && flaw.error_len().is_none()
+    {
+        octets.truncate(flaw.valid_up_to());
+    }
+    let text = decode_charset(charset.as_bytes(), &octets);
     let shown = if kind == MediaKind::Html { html_to_text(&text, PREVIEW_CHARACTERS) } else { plain_preview(&text) };
     (!shown.is_empty()).then_some(shown)
 }
@@ -134,7 +139,9 @@ mod tests {
     fn at_most_two_hundred_characters() {
         let shown = preview(&format!("\r\n{}", "wörter ".repeat(1000))).expect("a preview");
         assert_eq!(shown.chars().count(), 200);
-        let long = preview(&format!("\r\n{}", "é".repeat(300_000))).expect("a preview");
-        assert_eq!(long, "é".repeat(200));
+        for start in ["", "x"] {
+            let long = preview(&format!("\r\n{start}{}", "é".repeat(300_000))).expect("a preview");
+            assert_eq!(long, format!("{start}{}", "é".repeat(200 - start.len())));
+        }
     }
 }

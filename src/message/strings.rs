@@ -50,12 +50,13 @@ pub(super) fn write_ready(out: &mut Vec<u8>, text: &[u8]) {
     };
     if text.len() <= QUOTED_OCTETS && !text.iter().any(u8::is_ascii_control) {
         out.push(b'"');
-        for &octet in text.iter() {
-            if matches!(octet, b'"' | b'\\') {
-                out.push(b'\\');
-            }
-            out.push(octet);
+        let mut rest = &*text;
+        while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+            out.extend_from_slice(&rest[..at]);
+            out.extend_from_slice(&[b'\\', rest[at]]);
+            rest = &rest[at + 1..];
         }
+        out.extend_from_slice(rest);
         out.push(b'"');
     } else {
         out.extend_from_slice(format!("{{{}}}\r\n", text.len()).as_bytes());

@@ -49,6 +49,13 @@ pub(super) struct Place {
     pub(super) lines: u64,
 }
 
+/// Where parts end that end together, from the innermost out.
+struct Ending {
+    end: Place,
+    /// The beginning of the boundary line that ends them.
+    line: Place,
+}
+
 /// A header block that has been read to its end.
 #[derive(Debug)]
 pub(super) struct Header<'a> {
@@ -210,7 +217,8 @@ impl Tree {
     }
 
     /// Which boundary a line is, if any; `line` begins with `--` and has no line end.
-    // RFC 2046 §5.1.1: blanks may follow a boundary; of boundaries that match, the innermost is meant.
+    // RFC 2046 §5.1.1: blanks may follow a boundary; of boundaries that match, the innermost is meant. The RFC would
+    // let any text follow, but mailers nest boundaries that begin alike, so other text makes it another line.
     pub(super) fn delimiter(&self, line: &[u8]) -> Option<Delimiter> {
         let text = line.strip_prefix(b"--")?.trim_ascii_end();
         let opening = self.boundaries.get(text).map(|level| Delimiter { level: *level, is_close: false });
@@ -225,9 +233,10 @@ impl Tree {
     /// Ends all parts inside the multipart that the boundary belongs to. `line` is where the boundary line begins,
     /// `end` where the parts before it end: the line end between belongs to the boundary (RFC 2046 §5.1.1).
     pub(super) fn end_parts(&mut self, delimiter: Delimiter, line: Place, end: u64) {
-        self.close_leaf(end, line.lines.saturating_sub(1));
+        let mut ending = Ending { end: Place { offset: end, lines: line.lines.saturating_sub(1) }, line };
+        self.close_leaf(&mut ending);
         while self.open.len() > delimiter.level + 1 {
-            self.close_innermost(end, line.lines.saturating_sub(1));
+            self.close_innermost(&mut ending);
         }
         if delimiter.is_close {
             self.forget_boundary(delimiter.level);
@@ -236,22 +245,23 @@ impl Tree {
 
     /// Ends everything at the end of the message.
     pub(super) fn end_all(&mut self, end: Place) {
-        self.close_leaf(end.offset, end.lines);
+        let mut ending = Ending { end, line: end };
+        self.close_leaf(&mut ending);
         while !self.open.is_empty() {
-            self.close_innermost(end.offset, end.lines);
+            self.close_innermost(&mut ending);
         }
     }
 
-    fn close_leaf(&mut self, end: u64, lines: u64) {
+    fn close_leaf(&mut self, ending: &mut Ending) {
         if let Some(leaf) = self.leaf.take() {
-            self.close(leaf, end, lines);
+            self.close(leaf, ending);
         }
     }
 
-    fn close_innermost(&mut self, end: u64, lines: u64) {
+    fn close_innermost(&mut self, ending: &mut Ending) {
         self.forget_boundary(self.open.len() - 1);
         let Some(open) = self.open.pop() else { return };
-        self.close(open.node, end, lines);
+        self.close(open.node, ending);
         if self.nodes[open.node].part.kind == MediaKind::Multipart && !self.nodes[open.node].has_children {
             // A multipart without parts cannot be written; an empty text stands for what is missing.
             let body_end = self.nodes[open.node].part.body.end;
@@ -275,18 +285,21 @@ impl Tree {
                 envelope: None,
                 is_attachment: false,
                 is_digest: false,
-                lines_before: lines,
+                lines_before: ending.end.lines,
                 has_children: false,
             });
         }
     }
 
-    fn close(&mut self, node: usize, end: u64, lines: u64) {
+    fn close(&mut self, node: usize, ending: &mut Ending) {
         let node = &mut self.nodes[node];
-        if end > node.part.body.start {
-            node.part.body.end = end;
-            node.part.lines = lines.saturating_sub(node.lines_before);
+        if node.part.body.start > ending.end.offset {
+            // A boundary right after a header's blank line: that line ends the header and belongs to the boundary
+            // too. The part keeps it, and so do all around it, or they would end before what is in them.
+            ending.end = ending.line;
         }
+        node.part.body.end = ending.end.offset;
+        node.part.lines = ending.end.lines.saturating_sub(node.lines_before);
     }
 
     fn forget_boundary(&mut self, level: usize) {
