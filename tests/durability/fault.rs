@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::house::{House, Server, send_signal, strace_refused};
+use crate::installation::{Installation, Server, send_signal, strace_refused};
 use crate::picture;
 use crate::random::{Random, my_turn, seed};
 use crate::writer::{Broken, Habits, Step, Writer};
@@ -50,17 +50,18 @@ fn failing_calls_lose_nothing_and_the_server_works_on() {
         return eprintln!("fault: SKIPPED, no tracing here: {reason}");
     }
     let mut random = Random::new(seed("fault"));
-    let house = House::new(&["anna"], "min_free_bytes = 0");
+    let installation = Installation::new(&["anna"], "min_free_bytes = 0");
     let habits = Habits { messages: 20, mailboxes: 4, shares_inbox: false, large_percent: 25, huge_percent: 0 };
     let mut writer = Writer::new("w".into(), habits, random.branch());
     for (number, fault) in FAULTS.iter().enumerate() {
         let tag = format!("f{number}");
-        let told = survive_fault(&house, &mut writer, fault, &tag).unwrap_or_else(|text| panic!("{fault}: {text}"));
+        let told =
+            survive_fault(&installation, &mut writer, fault, &tag).unwrap_or_else(|text| panic!("{fault}: {text}"));
         eprintln!("fault: {fault}: {told}");
     }
     for fault in START_FAULTS {
-        let told =
-            survive_start(&house, &mut writer, fault).unwrap_or_else(|text| panic!("start with {fault}: {text}"));
+        let told = survive_start(&installation, &mut writer, fault)
+            .unwrap_or_else(|text| panic!("start with {fault}: {text}"));
         eprintln!("fault: start with {fault}: {told}");
     }
 }
@@ -116,8 +117,8 @@ fn all_threads_traced(process: u32) -> bool {
     })
 }
 
-fn survive_fault(house: &House, writer: &mut Writer, fault: &str, tag: &str) -> Result<String, String> {
-    let mut server = house.start()?;
+fn survive_fault(installation: &Installation, writer: &mut Writer, fault: &str, tag: &str) -> Result<String, String> {
+    let mut server = installation.start()?;
     let result = work_with_fault(&server, writer, fault, tag).map_err(|text| format!("{text}\n{}", server.log_tail()));
     let told = result?;
     if let Some(status) = server.ended_within(Duration::ZERO) {
@@ -127,13 +128,13 @@ fn survive_fault(house: &House, writer: &mut Writer, fault: &str, tag: &str) -> 
         return Err(panic);
     }
     server.kill();
-    after_restart(house, writer)?;
+    after_restart(installation, writer)?;
     Ok(told)
 }
 
-fn after_restart(house: &House, writer: &mut Writer) -> Result<(), String> {
-    house.check()?;
-    let server = house.start()?;
+fn after_restart(installation: &Installation, writer: &mut Writer) -> Result<(), String> {
+    installation.check()?;
+    let server = installation.start()?;
     let settled = same_as_promised(writer, &mut sign_in(&server, "v")?);
     settled.map_err(|text| format!("after the restart: {text}\n{}", server.log_tail()))?;
     writer.doubts.clear();
@@ -210,8 +211,8 @@ fn recovers(server: &Server, writer: &mut Writer, tag: &str) -> Result<(), Strin
     Ok(())
 }
 
-fn survive_start(house: &House, writer: &mut Writer, fault: &str) -> Result<String, String> {
-    let told = match house.start_traced(&injection(fault)) {
+fn survive_start(installation: &Installation, writer: &mut Writer, fault: &str) -> Result<String, String> {
+    let told = match installation.start_traced(&injection(fault)) {
         Err(text) if text.contains("panicked at") => return Err(text),
         Err(_) => "declined to start".to_owned(),
         Ok(mut server) => {
@@ -226,7 +227,7 @@ fn survive_start(house: &House, writer: &mut Writer, fault: &str) -> Result<Stri
             format!("started, {done} done")
         }
     };
-    after_restart(house, writer)?;
+    after_restart(installation, writer)?;
     Ok(told)
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::fault::same_as_promised;
-use crate::house::{House, Server, device_of};
+use crate::installation::{Installation, Server, device_of};
 use crate::ledger::{Change, Digest, FlagChange, Flags};
 use crate::picture;
 use crate::random::{Random, message, my_turn};
@@ -67,16 +67,16 @@ fn fill_and_empty(limits: &str, has_reserve: bool) {
         Ok(disk) => disk,
         Err(reason) => return eprintln!("full disk: SKIPPED, a small disk needs root: {reason}"),
     };
-    let house = House::over(disk.path.clone(), disk.path.join("data"), limits);
-    house.add_user("anna");
-    let mut server = house.start().unwrap_or_else(|text| panic!("{text}"));
-    let result = empty_a_full_disk(&house, &mut server, has_reserve);
+    let installation = Installation::over(disk.path.clone(), disk.path.join("data"), limits);
+    installation.add_user("anna");
+    let mut server = installation.start().unwrap_or_else(|text| panic!("{text}"));
+    let result = empty_a_full_disk(&installation, &mut server, has_reserve);
     let log = server.log_tail();
     drop(server);
     result.unwrap_or_else(|text| panic!("{text}\n{log}"));
 }
 
-fn empty_a_full_disk(house: &House, server: &mut Server, has_reserve: bool) -> Result<(), String> {
+fn empty_a_full_disk(installation: &Installation, server: &mut Server, has_reserve: bool) -> Result<(), String> {
     let mut random = Random::new(11);
     let habits = Habits { messages: 0, mailboxes: 0, shares_inbox: false, large_percent: 0, huge_percent: 0 };
     let mut writer = Writer::new("w".into(), habits, random.branch());
@@ -119,7 +119,7 @@ fn empty_a_full_disk(house: &House, server: &mut Server, has_reserve: bool) -> R
     // A full disk must not keep the server from starting, nor from being emptied after that.
     drop(client);
     server.kill();
-    *server = house.start()?;
+    *server = installation.start()?;
     let mut client = sign_in(server, "b")?;
     writer.reconnected();
     same_as_promised(&mut writer, &mut client)?;
@@ -159,8 +159,8 @@ fn empty_a_full_disk(house: &House, server: &mut Server, has_reserve: bool) -> R
         return Err(panic);
     }
     server.kill();
-    house.check()?;
-    *server = house.start()?;
+    installation.check()?;
+    *server = installation.start()?;
     same_as_promised(&mut writer, &mut sign_in(server, "c")?).map(|_| ())
 }
 

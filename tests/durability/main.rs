@@ -1,14 +1,15 @@
 //! What must survive: the crash, power and fault tests of the whole program, driven from outside over
 //! IMAP and the command line. Long by nature; each family prints its seed, and these variables steer it:
 //! PILLARBOX_SEED, PILLARBOX_CRASH_ROUNDS (50 under CI, else 12), PILLARBOX_POWER_CUTS (200 under CI,
-//! else 40), PILLARBOX_KEEP=1 (leave the directory of a failed test behind).
+//! else 40), PILLARBOX_KEEP=1 (leave the directory of a failed test behind), PILLARBOX_PROGRAM (another
+//! build of the program, for instance the release build, which has no crash points).
 
 mod client; // a small blocking IMAP client
 mod crash; // kill -9 while eight clients write
 mod disk; // what a disk may hold after the power went
 mod fault; // calls that fail
 mod full_disk; // a disk that is full, and how it is emptied
-mod house; // the program under test: its directory, configuration and process
+mod installation; // the program under test: its directory, configuration and process
 mod ledger; // the oracle: what must be there
 mod picture; // what is there, read over IMAP
 mod power; // the recorded log replayed to random points

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::disk::{Disk, Luck};
-use crate::house::{House, send_signal, strace_refused};
+use crate::installation::{Installation, send_signal, strace_refused};
 use crate::ledger::{Change, Digest, Ledger, Shared};
 use crate::picture;
 use crate::random::{Random, my_turn, repetitions, seed};
@@ -65,9 +65,9 @@ fn every_acknowledged_change_survives_a_power_cut() {
 
 /// Lets the writers work under strace, from a server's start to its orderly end.
 fn record(before: &Path, log: &Path, random: &mut Random) -> (Recording, Vec<(usize, Writer)>) {
-    let house = House::new(&USERS, "min_free_bytes = 0");
-    copy_tree(&house.data_dir, before).expect("the state before the recording");
-    let mut server = house.start_traced(&strace::recording_to(log)).unwrap_or_else(|text| panic!("{text}"));
+    let installation = Installation::new(&USERS, "min_free_bytes = 0");
+    copy_tree(&installation.data_dir, before).expect("the state before the recording");
+    let mut server = installation.start_traced(&strace::recording_to(log)).unwrap_or_else(|text| panic!("{text}"));
     let habits = Habits { messages: 20, mailboxes: 4, shares_inbox: true, large_percent: 6, huge_percent: 0 };
     let mut writers: Vec<(usize, Writer)> = (0..WRITERS)
         .map(|number| (number % USERS.len(), Writer::new(format!("w{number}"), habits.clone(), random.branch())))
@@ -98,12 +98,13 @@ fn record(before: &Path, log: &Path, random: &mut Random) -> (Recording, Vec<(us
     assert!(server.ended_within(Duration::from_secs(60)).is_some(), "no end after SIGTERM:\n{}", server.log_tail());
     let text = std::fs::read_to_string(log).expect("the log");
     let calls = strace::calls(&text).unwrap_or_else(|text| panic!("{text}"));
-    let recording = Recording::new(&house.data_dir, before, &calls).unwrap_or_else(|text| panic!("{text}"));
+    let recording = Recording::new(&installation.data_dir, before, &calls).unwrap_or_else(|text| panic!("{text}"));
     // Were a call missed, the end of the replay would differ from what is really there.
     let whole = tempfile::tempdir().expect("a temporary directory");
     let end = Disk::after_power_cut(&recording, usize::MAX, Luck::Everything, random);
     end.write_to(whole.path()).expect("written");
-    same_tree(whole.path(), &house.data_dir).unwrap_or_else(|text| panic!("the recording is incomplete: {text}"));
+    same_tree(whole.path(), &installation.data_dir)
+        .unwrap_or_else(|text| panic!("the recording is incomplete: {text}"));
     (recording, writers)
 }
 
@@ -172,11 +173,11 @@ impl Cut {
         moments: &HashMap<String, usize>,
     ) -> Result<(), String> {
         let home = home.canonicalize().map_err(|error| error.to_string())?;
-        let house = House::over(home.clone(), home.join("data"), "min_free_bytes = 0");
+        let installation = Installation::over(home.clone(), home.join("data"), "min_free_bytes = 0");
         let disk = Disk::after_power_cut(recording, self.moment, self.luck, &mut Random::new(self.seed));
-        disk.write_to(&house.data_dir).map_err(|error| error.to_string())?;
-        house.check()?;
-        let server = house.start()?;
+        disk.write_to(&installation.data_dir).map_err(|error| error.to_string())?;
+        installation.check()?;
+        let server = installation.start()?;
         for (user, name) in USERS.iter().enumerate() {
             let mut client = server.sign_in("v", name).map_err(|error| format!("{name} signs in: {error}"))?;
             let picture =

@@ -2,7 +2,7 @@
 //! tell it during FETCH), whoever took it away and however.
 
 use crate::client::{Client, Token};
-use crate::house::House;
+use crate::installation::Installation;
 use crate::picture::{ask, pair};
 use crate::random::{Random, message};
 
@@ -23,8 +23,8 @@ pub fn told_gone(client: &mut Client) -> Result<usize, String> {
 
 #[test]
 fn an_expunged_message_stays_readable_for_a_session_that_was_not_told() {
-    let house = House::new(&["anna"], "min_free_bytes = 0");
-    let server = house.start().unwrap_or_else(|text| panic!("{text}"));
+    let installation = Installation::new(&["anna"], "min_free_bytes = 0");
+    let server = installation.start().unwrap_or_else(|text| panic!("{text}"));
     let mut random = Random::new(3);
     let bodies: Vec<Vec<u8>> =
         [900, 150 * 1024, 2000].iter().map(|size| message(&format!("r{size}"), *size, &mut random)).collect();

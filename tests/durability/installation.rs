@@ -1,6 +1,7 @@
 //! The program under test: a data directory with users, its configuration, and the server process, which
 //! is always ended with SIGKILL. Nothing here outlives the test, whatever way the test ends.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,33 +10,37 @@ use std::time::{Duration, Instant};
 
 use crate::client::Client;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_pillarbox");
 const PASSWORD: &str = "correct-horse";
 /// Far more than a start needs; only a hang is cut short by it.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// The program this test was built with, or another build of it: PILLARBOX_PROGRAM.
+fn program_path() -> OsString {
+    std::env::var_os("PILLARBOX_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_pillarbox").into())
+}
+
 /// A directory with a configuration, and the data directory it names.
-pub struct House {
+pub struct Installation {
     /// Canonical, so that its paths compare equal to those in a trace.
     pub home: PathBuf,
     pub data_dir: PathBuf,
     keeper: Option<tempfile::TempDir>,
 }
 
-impl House {
+impl Installation {
     pub fn new(users: &[&str], limits: &str) -> Self {
         let keeper = tempfile::Builder::new().prefix("pillarbox-durability-").tempdir().expect("a temporary directory");
         let home = keeper.path().canonicalize().expect("the directory just made");
         let data_dir = home.join("data");
-        let mut house = Self::over(home, data_dir, limits);
-        house.keeper = Some(keeper);
+        let mut installation = Self::over(home, data_dir, limits);
+        installation.keeper = Some(keeper);
         for user in users {
-            house.add_user(user);
+            installation.add_user(user);
         }
-        house
+        installation
     }
 
-    /// A house over directories somebody else takes care of; its users are already there.
+    /// An installation over directories somebody else takes care of; its users are already there.
     pub fn over(home: PathBuf, data_dir: PathBuf, limits: &str) -> Self {
         let config = format!(
             "data_dir = \"{}\"\n\n[[listen]]\naddress = \"127.0.0.1:0\"\nsecurity = \"none\"\n\n\
@@ -75,7 +80,7 @@ impl House {
     }
 
     fn program(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program_path());
         command.args(arguments).arg("--config").arg(self.config()).env("NO_COLOR", "1").stdin(Stdio::null());
         command
     }
@@ -106,10 +111,10 @@ impl House {
 
     fn serve(&self, strace: Option<&[String]>) -> Command {
         let mut command = match strace {
-            None => Command::new(PROGRAM),
+            None => Command::new(program_path()),
             Some(arguments) => {
                 let mut command = Command::new("strace");
-                command.args(arguments).arg(PROGRAM);
+                command.args(arguments).arg(program_path());
                 command
             }
         };
@@ -128,7 +133,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for Installation {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.keep_if_asked();
