@@ -43,7 +43,7 @@ impl View {
         if !gone.is_empty() {
             self.account()
                 .state
-                .order(0, move |turn| {
+                .order(move |turn| {
                     let modseq = turn.next_modseq();
                     turn.remove(mailbox, &gone, modseq)
                 })

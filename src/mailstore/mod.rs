@@ -54,6 +54,7 @@ pub use pages::{BodyStream, PAGE_BYTES, Page, PageRow, Piece, Wanted, WantedSect
 pub use place::{NewMessage, Placed};
 pub use shared::Options;
 pub use snapshot::{Membership, Row};
+pub use space::make_room_to_start;
 pub use store_flags::{FlagsSet, SetFlags};
 pub use sweep::Swept;
 pub use view::{Changes, View};

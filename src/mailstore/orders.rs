@@ -45,7 +45,7 @@ impl Account {
     /// Gives a new account its INBOX and the folders every mail program looks for.
     pub(super) async fn furnish(&self) -> Result<()> {
         self.state
-            .order(0, |turn| {
+            .order(|turn| {
                 if turn.tree().count() > 0 {
                     return Ok(());
                 }
@@ -133,25 +133,25 @@ impl Account {
     pub async fn create(&self, name: &MailboxName, special_use: &str) -> Result<Created> {
         self.room()?;
         let (name, special_use) = (name.clone(), special_use.to_string());
-        self.state.order(0, move |turn| turn.create(&name, &special_use)).await
+        self.state.growing_order(0, move |turn| turn.create(&name, &special_use)).await
     }
 
     /// DELETE.
     pub async fn delete(&self, name: &MailboxName) -> Result<()> {
         let name = name.clone();
-        self.state.order(0, move |turn| turn.delete(&name)).await
+        self.state.order(move |turn| turn.delete(&name)).await
     }
 
     /// RENAME.
     pub async fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
         let (from, to) = (from.clone(), to.clone());
-        self.state.order(0, move |turn| turn.rename(&from, &to)).await
+        self.state.order(move |turn| turn.rename(&from, &to)).await
     }
 
     /// SUBSCRIBE or UNSUBSCRIBE.
     pub async fn subscribe(&self, name: &MailboxName, is_on: bool) -> Result<()> {
         let name = name.clone();
-        self.state.order(0, move |turn| turn.subscribe(&name, is_on).map(|_| ())).await
+        self.state.order(move |turn| turn.subscribe(&name, is_on).map(|_| ())).await
     }
 
     /// Lets go of what was removed longer than `keep_secs` ago; the housekeeping thread does the same by itself.
@@ -164,14 +164,14 @@ impl View {
     /// STORE.
     pub async fn set_flags(&self, order: SetFlags) -> Result<FlagsSet> {
         let mailbox = self.mailbox();
-        self.account().state.order(0, move |turn| turn.set_flags(mailbox, &order)).await
+        self.account().state.order(move |turn| turn.set_flags(mailbox, &order)).await
     }
 
     /// EXPUNGE of messages marked `\Deleted`; `within` limits it to some UIDs (RFC 4315 §2.1).
     pub async fn expunge(&self, within: Option<UidRuns>) -> Result<(UidRuns, Option<ModSeq>)> {
         let mailbox = self.mailbox();
         let within = within.unwrap_or_else(|| UidRuns::range(1, u32::MAX));
-        self.account().state.order(0, move |turn| turn.expunge_deleted(mailbox, &within)).await
+        self.account().state.order(move |turn| turn.expunge_deleted(mailbox, &within)).await
     }
 
     /// COPY within the account. UIDs that are gone are left out.
@@ -179,7 +179,7 @@ impl View {
         let account = self.account();
         account.room()?;
         let (source, to) = (self.mailbox(), to.clone());
-        let copy = account.state.order(0, move |turn| {
+        let copy = account.state.growing_order(0, move |turn| {
             let target = turn.selectable(&to)?;
             let modseq = turn.next_modseq();
             turn.copy_rows(source, target.id, &uids, modseq)
@@ -191,7 +191,7 @@ impl View {
     pub async fn move_to_mailbox(&self, uids: UidRuns, to: &MailboxName) -> Result<Copied> {
         let (source, to) = (self.mailbox(), to.clone());
         let moving = self.account();
-        let moving = moving.state.order(0, move |turn| {
+        let moving = moving.state.order(move |turn| {
             let target = turn.selectable(&to)?;
             let modseq = turn.next_modseq();
             turn.move_rows(source, target.id, &uids, modseq)

@@ -103,17 +103,20 @@ impl JobQueue {
     }
 }
 
-/// An order waiting for its turn. It may be run twice: when the disk was full, once more after the ballast is gone.
+/// An order waiting for its turn. It may be run again when the disk was full.
 pub trait Queued: Send {
     fn run(&mut self, turn: &mut Turn<'_>) -> Result<()>;
     fn answer(self: Box<Self>, outcome: Result<()>);
     /// Octets of inline bodies it carries.
     fn bytes(&self) -> usize;
+    /// True for what a full disk refuses: it never gets the ballast's room.
+    fn grows(&self) -> bool;
 }
 
 struct Order<T, F> {
     run: F,
     bytes: usize,
+    grows: bool,
     value: Option<T>,
     reply: oneshot::Sender<Result<T>>,
 }
@@ -133,6 +136,10 @@ impl<T: Send, F: FnMut(&mut Turn<'_>) -> Result<T> + Send> Queued for Order<T, F
 
     fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    fn grows(&self) -> bool {
+        self.grows
     }
 }
 
@@ -200,14 +207,30 @@ impl AccountState {
         outcome
     }
 
-    /// Queues a change for the account's next turn. `bytes` is what it carries of inline bodies.
+    /// Queues a change that makes room or at least takes next to none: it is carried out on a full disk too.
     pub async fn order<T: Send + 'static>(
+        self: &Arc<Self>,
+        run: impl FnMut(&mut Turn<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.queue_order(Box::new(Order { run, bytes: 0, grows: false, value: None, reply }), answer).await
+    }
+
+    /// Queues a change that takes room. `bytes` is what it carries of inline bodies.
+    pub async fn growing_order<T: Send + 'static>(
         self: &Arc<Self>,
         bytes: usize,
         run: impl FnMut(&mut Turn<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        let order = Box::new(Order { run, bytes, value: None, reply });
+        self.queue_order(Box::new(Order { run, bytes, grows: true, value: None, reply }), answer).await
+    }
+
+    async fn queue_order<T>(
+        self: &Arc<Self>,
+        order: Box<dyn Queued>,
+        answer: oneshot::Receiver<Result<T>>,
+    ) -> Result<T> {
         if self.enqueue(order) {
             let state = self.clone();
             self.shared.writers.run(move || state.take_turn());
@@ -254,9 +277,21 @@ impl AccountState {
     fn run_batch(self: &Arc<Self>, mut batch: Vec<Box<dyn Queued>>) {
         METRICS.store_orders.add(batch.len() as u64);
         let mut outcome = self.attempt(&mut batch);
-        if outcome == Err(Error::DiskFull) && self.shared.space.release_ballast() {
-            // What was refused for want of space gets the ballast's 16 MiB: enough to expunge with.
+        if outcome == Err(Error::DiskFull) {
+            // What grows is refused now, so that the last room is left for what makes room again.
+            let (growing, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|order| order.grows());
+            METRICS.disk_low_refusals.add(growing.len() as u64);
+            for order in growing {
+                order.answer(Err(Error::DiskFull));
+            }
+            batch = rest;
+            if batch.is_empty() {
+                return;
+            }
             outcome = self.attempt(&mut batch);
+            if outcome == Err(Error::DiskFull) && self.shared.space.release_ballast() {
+                outcome = self.attempt(&mut batch);
+            }
         }
         match outcome {
             Ok(results) => {

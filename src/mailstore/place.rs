@@ -53,7 +53,9 @@ impl Account {
         let (mailbox, count) = (mailbox.clone(), messages.len());
         let placed = self
             .state
-            .order(if ahead.contents.is_empty() { bytes } else { 0 }, move |turn| turn.place(&mailbox, &messages))
+            .growing_order(if ahead.contents.is_empty() { bytes } else { 0 }, move |turn| {
+                turn.place(&mailbox, &messages)
+            })
             .await?;
         METRICS.messages_placed.add(count as u64);
         Ok(placed)
@@ -81,7 +83,7 @@ impl Ahead<'_> {
             let written = self
                 .account
                 .state
-                .order(bytes, move |turn| {
+                .growing_order(bytes, move |turn| {
                     let mut contents = Vec::new();
                     for message in &all[from..to] {
                         let content = turn.content(&message.prepared, 0)?;

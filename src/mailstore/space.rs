@@ -3,10 +3,8 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
-
-use crate::metrics::METRICS;
 
 const BALLAST_BYTES: u64 = 16 << 20;
 /// How long a reading of the free space is believed.
@@ -20,6 +18,7 @@ pub struct Space {
     started: Instant,
     read_at_millis: AtomicI64,
     free: AtomicU64,
+    has_ballast: AtomicBool,
 }
 
 impl Space {
@@ -30,6 +29,7 @@ impl Space {
             started: Instant::now(),
             read_at_millis: AtomicI64::new(i64::MIN),
             free: AtomicU64::new(u64::MAX),
+            has_ballast: AtomicBool::new(false),
         };
         space.lay_ballast();
         space
@@ -53,16 +53,20 @@ impl Space {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// True when what grows has to be refused.
+    /// True when what grows has to be refused: little room is left, or the ballast was needed and the room it
+    /// gave is for emptying the disk.
     pub fn is_low(&self) -> bool {
-        self.free_bytes() < self.min_free_bytes
+        let has_ballast = self.has_ballast.load(Ordering::Relaxed);
+        self.free_bytes() < self.min_free_bytes.max(if has_ballast { 0 } else { BALLAST_BYTES })
     }
 
     /// Writes the ballast file if it is missing and there is room for it twice over.
     pub fn lay_ballast(&self) {
         let path = self.ballast();
         let room = self.min_free_bytes.saturating_add(2 * BALLAST_BYTES);
-        if std::fs::metadata(&path).is_ok_and(|m| m.len() >= BALLAST_BYTES) || self.free_bytes() < room {
+        let is_there = std::fs::metadata(&path).is_ok_and(|m| m.len() >= BALLAST_BYTES);
+        self.has_ballast.store(is_there, Ordering::Relaxed);
+        if is_there || self.free_bytes() < room {
             return;
         }
         // Real octets, not a hole: a hole would free nothing.
@@ -71,22 +75,41 @@ impl Space {
             (0..BALLAST_BYTES >> 20).try_for_each(|_| file.write_all(&block))?;
             file.sync_all()
         });
-        if let Err(error) = written {
-            tracing::warn!(%error, "the ballast file cannot be written");
-            let _ = std::fs::remove_file(&path);
+        match written {
+            Ok(()) => self.has_ballast.store(true, Ordering::Relaxed),
+            Err(error) => {
+                tracing::warn!(%error, "the ballast file cannot be written");
+                let _ = std::fs::remove_file(&path);
+            }
         }
+        self.read_at_millis.store(i64::MIN, Ordering::Relaxed);
     }
 
     /// Gives the ballast's room to the file system. False when there was none left.
     pub fn release_ballast(&self) -> bool {
-        METRICS.disk_low_refusals.add(1);
-        let released = std::fs::remove_file(self.ballast()).is_ok();
+        let released = release_ballast(&self.dir);
         if released {
-            tracing::error!("the disk is full: the ballast file was released so that mail can be expunged");
+            self.has_ballast.store(false, Ordering::Relaxed);
             self.read_at_millis.store(i64::MIN, Ordering::Relaxed);
         }
         released
     }
+}
+
+/// For the start on a disk that is full to the last block, where not even a database can be opened: gives the
+/// ballast away if that is so. False: it was not, or there was none.
+pub fn make_room_to_start(data_dir: &Path) -> bool {
+    const NEEDED_BYTES: u64 = 1 << 20;
+    let free = rustix::fs::statvfs(data_dir).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    free < NEEDED_BYTES && release_ballast(data_dir)
+}
+
+fn release_ballast(data_dir: &Path) -> bool {
+    let released = std::fs::remove_file(data_dir.join("ballast")).is_ok();
+    if released {
+        tracing::error!("the disk is full: the ballast file was released so that mail can be expunged");
+    }
+    released
 }
 
 #[cfg(test)]
@@ -100,7 +123,7 @@ mod tests {
         assert_eq!(std::fs::metadata(dir.path().join("ballast")).map(|m| m.len()).ok(), Some(BALLAST_BYTES));
         assert!(space.release_ballast());
         assert!(!space.release_ballast());
-        assert!(!space.is_low());
+        assert_eq!(space.is_low(), space.free_bytes() < BALLAST_BYTES);
         assert!(Space::new(dir.path(), u64::MAX).is_low());
     }
 }

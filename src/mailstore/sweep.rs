@@ -38,7 +38,7 @@ impl AccountState {
     pub async fn sweep(self: &Arc<Self>, keep_secs: i64) -> Result<Swept> {
         let mut total = Swept::default();
         loop {
-            let (swept, files, has_more) = self.order(0, move |turn| turn.sweep(keep_secs)).await?;
+            let (swept, files, has_more) = self.order(move |turn| turn.sweep(keep_secs)).await?;
             total.messages += swept.messages;
             total.contents += swept.contents;
             total.files += files.len();
@@ -62,7 +62,7 @@ impl AccountState {
 
     /// Gives free pages back to the file system. True when there may be more.
     pub async fn give_back_pages(self: &Arc<Self>) -> Result<bool> {
-        self.order(0, |turn| {
+        self.order(|turn| {
             let free: i64 = turn.conn.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
             if free == 0 {
                 return Ok(false);

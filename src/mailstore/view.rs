@@ -104,7 +104,7 @@ impl AccountState {
             return Ok(state);
         }
         let id = mailbox.id;
-        match self.order(0, move |turn| turn.work(id).map(|_| ())).await {
+        match self.order(move |turn| turn.work(id).map(|_| ())).await {
             Ok(()) | Err(Error::NoSuchMailbox) => Ok(mailbox.live.state()),
             Err(error) => Err(error),
         }

@@ -28,7 +28,7 @@ use crate::imap;
 use crate::login::{EndReason, Login, Sessions, names};
 use crate::mailstore::directory::Directory;
 use crate::mailstore::lock::{self, DataLock};
-use crate::mailstore::{MailStore, Options};
+use crate::mailstore::{MailStore, Options, make_room_to_start};
 use crate::types::AccountId;
 
 /// Why the server did not start, or not to the end.
@@ -137,7 +137,11 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let data_dir = lock::prepare(&config.data_dir).map_err(failed)?;
     let data_lock = DataLock::take(&data_dir).map_err(failed)?;
-    let directory = Arc::new(Directory::open(&data_dir).map_err(failed)?);
+    let directory = Directory::open(&data_dir).or_else(|error| {
+        // Without a free block not even the directory can be opened; the ballast is there for this.
+        if make_room_to_start(&data_dir) { Directory::open(&data_dir) } else { Err(error) }
+    });
+    let directory = Arc::new(directory.map_err(failed)?);
     let store = MailStore::open(&data_dir, store_options(&config)).map_err(failed)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()

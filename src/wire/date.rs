@@ -1,7 +1,6 @@
 //! Dates as IMAP writes them: `17-Jul-1996` in SEARCH, `"17-Jul-1996 02:44:25 -0700"` elsewhere.
 
 use super::garbled::{Parsed, fail};
-use super::write;
 use crate::types::{Date, DateTime};
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -84,14 +83,12 @@ fn digits(i: &[u8], count: usize) -> Option<(u32, &[u8])> {
     Some((n, rest))
 }
 
-/// A date-time in its quotes, `"17-Jul-1996 02:44:25 -0700"`; the day has two places.
+/// A date-time in its quotes, `"17-Jul-1996 02:44:25 -0700"`; the day has two digits.
 pub fn write_date_time(out: &mut Vec<u8>, date_time: DateTime) {
     let (date, seconds) = date_time.clock();
     out.push(b'"');
-    if date.day() < 10 {
-        out.push(b' ');
-    }
-    write::number(out, date.day());
+    // The grammar allows " 5" and "05"; the second is what programs have met most often.
+    two_digits(out, date.day().into());
     out.push(b'-');
     out.extend_from_slice(MONTHS[usize::from(date.month() - 1)].as_bytes());
     out.push(b'-');

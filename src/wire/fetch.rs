@@ -421,7 +421,7 @@ mod tests {
         write::content(&mut out, b"a\r\n");
         write_close(&mut out);
         let expected = "* 7 FETCH (UID 4294967295 FLAGS (\\Recent \\Seen) RFC822.SIZE 5000000000 \
-                        INTERNALDATE \" 1-Jan-1970 00:00:00 +0000\" MODSEQ (12) ENVELOPE (NIL) BODY[] {3}\r\na\r\n)\r\n";
+                        INTERNALDATE \"01-Jan-1970 00:00:00 +0000\" MODSEQ (12) ENVELOPE (NIL) BODY[] {3}\r\na\r\n)\r\n";
         assert_eq!(String::from_utf8_lossy(&out), expected);
     }
 }
