@@ -5,6 +5,9 @@ use super::answer::{Stop, bad, no};
 use crate::mailstore::View;
 use crate::types::{Code, ModSeq, NumSet, UidRuns};
 
+/// How many of its own changes a session remembers until it is told of others.
+const OWN_CHANGES: usize = 1024;
+
 /// A mailbox in use by one session.
 #[derive(Debug)]
 pub struct Selection {
@@ -18,6 +21,10 @@ impl Selection {
     /// Remembers a change this session made, and was told of by its own answer.
     pub fn remember_own(&mut self, modseq: Option<ModSeq>) {
         self.own.extend(modseq);
+        if self.own.len() > OWN_CHANGES {
+            // What is forgotten is told once more, which does no harm.
+            self.own.drain(..OWN_CHANGES / 2);
+        }
     }
 
     /// The UIDs a client's set means. With UIDs, those that are not there are no error (RFC 3501 §6.4.8);

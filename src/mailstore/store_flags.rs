@@ -19,6 +19,9 @@ pub struct SetFlags {
     pub flags: FlagSet,
     /// Messages changed after this modseq are left alone and named in the answer.
     pub unchanged_since: Option<ModSeq>,
+    /// The modseq the session was last told, and its own orders since: what others changed after it is news.
+    pub told: ModSeq,
+    pub own: Vec<ModSeq>,
 }
 
 /// What STORE did.
@@ -32,6 +35,9 @@ pub struct FlagsSet {
     pub modified: UidRuns,
     /// Messages asked for that are not there any more.
     pub vanished: UidRuns,
+    /// Changed messages that somebody else had changed before, unknown to this session. Even a silent order
+    /// has to tell their flags: by their modseq they look like the session's own from now on.
+    pub news: UidRuns,
 }
 
 impl Turn<'_> {
@@ -59,6 +65,9 @@ impl Turn<'_> {
                 };
                 if new != row.flagset {
                     done.changed.push(row.uid.0);
+                    if row.modseq > order.told && !order.own.contains(&row.modseq) {
+                        done.news.push(row.uid.0);
+                    }
                     changed.push((row, new));
                 }
             }

@@ -170,6 +170,20 @@ impl Client {
         answer.ok_or_else(|| io::Error::other("a continuation request where none was due"))
     }
 
+    /// IDLE, ended as soon as the server has said that it idles; what it told until then is in the answer.
+    pub fn idle(&mut self) -> io::Result<Answer> {
+        self.commands += 1;
+        let tag = self.last_tag();
+        let mut untagged = Vec::new();
+        self.stream.get_mut().write_all(format!("{tag} IDLE\r\n").as_bytes())?;
+        if let Some(refused) = self.read_until(&tag, &mut untagged, true)? {
+            return Ok(refused);
+        }
+        self.stream.get_mut().write_all(b"DONE\r\n")?;
+        let answer = self.read_until(&tag, &mut untagged, false)?;
+        answer.ok_or_else(|| io::Error::other("a continuation request where none was due"))
+    }
+
     /// The tagged answer, or None at a continuation request when one `may_continue`.
     fn read_until(
         &mut self,

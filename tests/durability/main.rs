@@ -11,6 +11,7 @@ mod fault; // calls that fail
 mod full_disk; // a disk that is full, and how it is emptied
 mod installation; // the program under test: its directory, configuration and process
 mod ledger; // the oracle: what must be there
+mod mirror; // random clients that believe what they are told
 mod picture; // what is there, read over IMAP
 mod power; // the recorded log replayed to random points
 mod random; // numbers and messages from a seed

@@ -138,6 +138,8 @@ async fn set_seen(cx: &mut Selected<'_>, rows: &[Row]) -> Result<UidRuns, Stop> 
         change: FlagChange::Add,
         flags: FlagSet::from_iter([Flag::System(SystemFlag::Seen)]),
         unchanged_since: None,
+        told: cx.selection.view.modseq(),
+        own: cx.selection.own.clone(),
     };
     let done = cx.selection.view.set_flags(order).await?;
     cx.selection.remember_own(done.modseq);

@@ -19,6 +19,8 @@ pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
         change: arguments.change,
         flags: arguments.flags.into_iter().collect(),
         unchanged_since: arguments.unchanged_since,
+        told: selection.view.modseq(),
+        own: selection.own.clone(),
     };
     let known = selection.view.keywords().len();
     let done = selection.view.set_flags(order).await?;
@@ -29,14 +31,14 @@ pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
         write_flags(&mut channel.out, &keywords, selection.is_read_only);
         selection.view.know_keywords(keywords);
     }
-    if !arguments.silent {
-        let table = selection.view.flag_table();
-        for (span, piece) in selection.view.by_span(&uids) {
-            for row in selection.view.rows(span, &piece).await? {
-                write_flag_change(selection, &mut channel.out, Manner { with_uid: arguments.uid }, &table, &row);
-            }
-            channel.flush_if_full().await?;
+    // RFC 3501 §6.4.6: .SILENT spares the client what it knows, not what others changed before.
+    let told = if arguments.silent { &done.news } else { &uids };
+    let table = selection.view.flag_table();
+    for (span, piece) in selection.view.by_span(told) {
+        for row in selection.view.rows(span, &piece).await? {
+            write_flag_change(selection, &mut channel.out, Manner { with_uid: arguments.uid }, &table, &row);
         }
+        channel.flush_if_full().await?;
     }
     Ok(Done::default())
 }
