@@ -44,6 +44,7 @@ pub const CAPABILITIES: &[Capability] = &[
     row("UNSELECT", "3691", Offered::Always),
     row("UIDPLUS", "4315", Offered::Always),
     row("MOVE", "6851", Offered::Always),
+    row("MULTIAPPEND", "3502", Offered::Always),
     row(
         "SPECIAL-USE",
         "6154",

@@ -16,7 +16,7 @@ use super::updates::{Manner, tell};
 use super::{Ended, Host, Peer, Socket};
 use crate::login::Ticket;
 use crate::mailstore::Account;
-use crate::types::{Body, Code, Command, Condition};
+use crate::types::{Body, Code, Command, Condition, NumSet};
 use crate::wire::response::write_continuation;
 use crate::wire::{self, Announced, Dialect, Event, Limits, LiteralUse};
 
@@ -77,8 +77,8 @@ pub struct Arriving {
     pub non_sync: bool,
     pub is_binary: bool,
     pub tag: Option<String>,
-    /// The line before it, when it is the message of an APPEND.
-    pub append_head: Option<Vec<u8>>,
+    /// The line before it, when it is a message of an APPEND.
+    pub head: Option<Vec<u8>>,
 }
 
 /// What the framer has, without its borrow.
@@ -207,9 +207,9 @@ impl Session {
             Event::Line([]) => Incoming::Empty,
             Event::Line(line) => Incoming::Line(wire::parse(line)),
             Event::Literal(Announced { octets, non_sync, binary, head }) => {
-                let append_head = (wire::literal_use(head) == LiteralUse::AppendMessage).then(|| head.to_vec());
                 let tag = wire::tag_of(head).map(str::to_string);
-                Incoming::Literal(Arriving { octets, non_sync, is_binary: binary, tag, append_head })
+                let head = (wire::literal_use(head) == LiteralUse::AppendMessage).then(|| head.to_vec());
+                Incoming::Literal(Arriving { octets, non_sync, is_binary: binary, tag, head })
             }
             Event::Piece(_) | Event::LiteralEnd => Incoming::Leftover,
             Event::TooLong(line) => Incoming::TooLong(wire::tag_of(line).map(str::to_string)),
@@ -270,7 +270,7 @@ impl Session {
 
     /// A literal that is part of a command: held, streamed, read past, or not invited.
     async fn literal(&mut self, arriving: Arriving) -> Result<(), Stop> {
-        if arriving.append_head.is_some() {
+        if arriving.head.is_some() {
             self.commands += 1;
             return cmd::append::append(self, arriving).await;
         }
@@ -321,7 +321,7 @@ impl Session {
         let Command { tag, body } = command;
         let row = row_of(&body);
         let started = Instant::now();
-        let answer = match self.in_right_state(row) {
+        let answer = match self.in_right_state(row).and_then(|()| self.within_limits(&body)) {
             Ok(()) => self.dispatch(&tag, row, body).await,
             Err(refused) => Err(refused),
         };
@@ -366,6 +366,29 @@ impl Session {
             (_, State::NotAuthenticated) => Err(bad(format!("{} is not possible before logging in", row.word))),
             (Needs::Selected, State::Authenticated(_)) => Err(bad(format!("{} needs a selected mailbox", row.word))),
         }
+    }
+
+    /// The operator's bounds on what one command may hold; the parser's own are wider.
+    fn within_limits(&self, body: &Body) -> Result<(), Stop> {
+        let config = self.host.config.load();
+        let limits = &config.limits;
+        let sets: Vec<&NumSet> = match body {
+            Body::Fetch(fetch) => vec![&fetch.set],
+            Body::Store(store) => vec![&store.set],
+            Body::Copy(copy) | Body::Move(copy) => vec![&copy.set],
+            Body::UidExpunge(set) => vec![set],
+            Body::Search(search) => {
+                if search.key.depth() > limits.nesting {
+                    return Err(bad(format!("the search nests deeper than {} levels", limits.nesting)));
+                }
+                search.key.sets()
+            }
+            _ => Vec::new(),
+        };
+        if sets.iter().any(|set| set.ranges() > limits.set_ranges) {
+            return Err(no(Code::Limit, format!("a set may have {} ranges at most", limits.set_ranges)));
+        }
+        Ok(())
     }
 
     /// The view for commands that need a login; `in_right_state` has made sure of it.

@@ -114,6 +114,38 @@ impl SearchKey {
     }
 }
 
+impl SearchKey {
+    /// How many AND, OR and NOT stand inside each other at the deepest place. Walks without recursion.
+    pub fn depth(&self) -> usize {
+        let mut deepest = 0;
+        let mut left = vec![(self, 0)];
+        while let Some((key, depth)) = left.pop() {
+            deepest = deepest.max(depth);
+            match key {
+                SearchKey::And(keys) | SearchKey::Or(keys) => left.extend(keys.iter().map(|key| (key, depth + 1))),
+                SearchKey::Not(key) => left.push((key, depth + 1)),
+                _ => {}
+            }
+        }
+        deepest
+    }
+
+    /// The sets of numbers and UIDs in it.
+    pub fn sets(&self) -> Vec<&NumSet> {
+        let mut sets = Vec::new();
+        let mut left = vec![self];
+        while let Some(key) = left.pop() {
+            match key {
+                SearchKey::And(keys) | SearchKey::Or(keys) => left.extend(keys),
+                SearchKey::Not(key) => left.push(key),
+                SearchKey::Numbers(set) | SearchKey::Uids(set) => sets.push(set),
+                _ => {}
+            }
+        }
+        sets
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

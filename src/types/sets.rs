@@ -56,6 +56,14 @@ impl NumSet {
         }
     }
 
+    /// How many ranges the client wrote.
+    pub fn ranges(&self) -> usize {
+        match self {
+            NumSet::Ranges(ranges) => ranges.len(),
+            NumSet::Saved => 0,
+        }
+    }
+
     /// True when the set mentions `*`.
     pub fn has_star(&self) -> bool {
         match self {

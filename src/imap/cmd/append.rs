@@ -6,33 +6,64 @@ use crate::imap::session::{Arriving, Session, State};
 use crate::imap::updates::{Manner, tell};
 use crate::mailstore::{Account, Draft, Error, NewMessage};
 use crate::types::{AppendHead, AppendMessage, Code, MailboxName};
-use crate::wire::append::{parse_end, parse_head};
+use crate::wire::append::{parse_end, parse_head, parse_next};
 use crate::wire::response::write_continuation;
-use crate::wire::{Dialect, Event};
+use crate::wire::{Announced, Dialect, Event};
 
-/// Takes over from the announcement of the message's literal to the end of the command.
+/// Takes over from the announcement of the first message's literal to the end of the command. Several messages
+/// are placed all together or not at all (RFC 3502 §3).
 pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Stop> {
-    let head = match parse_head(arriving.append_head.as_deref().unwrap_or_default(), Dialect::default()) {
+    let head = match parse_head(arriving.head.as_deref().unwrap_or_default(), Dialect::default()) {
         Ok(head) => head,
         Err(garbled) => {
             let stop = bad(garbled.to_string());
             return session.refuse_literal(&arriving, garbled.tag.as_deref(), "APPEND", stop);
         }
     };
-    let (account, name) = match admit(session, &head, &arriving) {
-        Ok(admitted) => admitted,
+    let (account, name) = match target(session, &head) {
+        Ok(target) => target,
         Err(stop) => return session.refuse_literal(&arriving, Some(&head.tag), "APPEND", stop),
     };
-    if !arriving.non_sync {
-        write_continuation(&mut session.channel.out, "send the message");
-    }
-    session.channel.framer.stream();
-    let received = receive(session, account.draft()).await?;
-    let rest = rest_of_command(session, &head.message).await?;
-    let answer = match (received, rest) {
-        (_, Err(garbled)) => Err(garbled),
-        (Err(error), _) => Err(error.into()),
-        (Ok(draft), Ok(())) => place(&account, &name, draft, head.message).await,
+    let mut messages: Vec<NewMessage> = Vec::new();
+    let mut octets = 0;
+    let (mut arriving, mut next) = (arriving, head.message.clone());
+    let end = loop {
+        octets += arriving.octets;
+        if let Err(stop) = admit(session, &next, &arriving, messages.len() + 1, octets) {
+            return session.refuse_literal(&arriving, Some(&head.tag), "APPEND", stop);
+        }
+        if !arriving.non_sync {
+            write_continuation(&mut session.channel.out, "send the message");
+        }
+        session.channel.framer.stream();
+        let received = receive(session, account.draft()).await?;
+        let message = match prepare(received, &next).await {
+            Ok(message) => message,
+            Err(stop) => break End::Unread(stop),
+        };
+        messages.push(message);
+        match behind(session, &next).await? {
+            Behind::End => break End::Whole,
+            Behind::Garbled(stop) => break End::Read(stop),
+            Behind::Message(announced) => match parse_next(announced.head.as_deref().unwrap_or_default(), &next) {
+                Ok(message) => (arriving, next) = (announced, message),
+                Err(garbled) => {
+                    let stop = bad(garbled.to_string());
+                    return session.refuse_literal(&announced, Some(&head.tag), "APPEND", stop);
+                }
+            },
+        }
+    };
+    let answer = match end {
+        End::Whole => place(&account, &name, messages).await,
+        End::Read(stop) => Err(stop),
+        End::Unread(stop) => {
+            // The rest of the command still has to be read past, and what it announces refused.
+            if let Behind::Message(announced) = behind(session, &next).await? {
+                return session.refuse_literal(&announced, Some(&head.tag), "APPEND", stop);
+            }
+            Err(stop)
+        }
     };
     // The new message is told before the tagged line, if it is in the selected mailbox.
     if let State::Selected(_, selection) = &mut session.state {
@@ -42,20 +73,39 @@ pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Sto
     Ok(())
 }
 
-/// What can be refused before a single octet of the message was sent.
-fn admit(session: &Session, head: &AppendHead, arriving: &Arriving) -> Result<(Account, MailboxName), Stop> {
+/// How the command's text came to its end.
+enum End {
+    Whole,
+    /// It is refused, and all of it was read.
+    Read(Stop),
+    /// It is refused, and what stands behind the last literal was not read yet.
+    Unread(Stop),
+}
+
+/// Where the messages are to go.
+fn target(session: &Session, head: &AppendHead) -> Result<(Account, MailboxName), Stop> {
     let account = match &session.state {
         State::Authenticated(account) | State::Selected(account, _) => account,
         State::NotAuthenticated => return Err(bad("APPEND is not possible before logging in")),
     };
-    if arriving.is_binary || head.message.utf8 {
-        return Err(bad("expected a literal without ~; BINARY and UTF8 are not offered"));
-    }
     let name = head.mailbox.clone().map_err(|bad| no(Code::Cannot, bad.to_string()))?;
     account.find(&name).map_err(missing_target)?;
-    let most = session.host.config.load().limits.message_bytes;
-    if arriving.octets > most {
-        return Err(no(Code::TooBig, format!("a message may have {most} octets at most")));
+    Ok((account.clone(), name))
+}
+
+/// What can be refused before a single octet of the message was sent. `count` and `sum` include it.
+fn admit(session: &Session, message: &AppendMessage, arriving: &Arriving, count: usize, sum: u64) -> Result<(), Stop> {
+    if arriving.is_binary || message.utf8 {
+        return Err(bad("expected a literal without ~; BINARY and UTF8 are not offered"));
+    }
+    let config = session.host.config.load();
+    let limits = &config.limits;
+    if arriving.octets > limits.message_bytes {
+        return Err(no(Code::TooBig, format!("a message may have {} octets at most", limits.message_bytes)));
+    }
+    if count > limits.append_messages || sum > limits.append_bytes {
+        let (messages, octets) = (limits.append_messages, limits.append_bytes);
+        return Err(no(Code::Limit, format!("one APPEND may bring {messages} messages and {octets} octets at most")));
     }
     if arriving.octets == 0 {
         return Err(no(Code::Cannot, "a message of no octets cannot be stored"));
@@ -63,7 +113,7 @@ fn admit(session: &Session, head: &AppendHead, arriving: &Arriving) -> Result<(A
     if session.host.store.is_disk_low() {
         return Err(no(Code::Unavailable, "the mail store's disk is full"));
     }
-    Ok((account.clone(), name))
+    Ok(())
 }
 
 /// Streams the literal into the draft. After an error of the store the rest is still read, so that the
@@ -90,34 +140,48 @@ async fn receive(session: &mut Session, draft: Draft) -> Result<Result<Draft, Er
     }
 }
 
-/// Reads what stands behind the literal: nothing is right.
-async fn rest_of_command(session: &mut Session, message: &AppendMessage) -> Result<Result<(), Stop>, Stop> {
+/// What stands behind a message.
+enum Behind {
+    End,
+    Message(Arriving),
+    Garbled(Stop),
+}
+
+async fn behind(session: &mut Session, message: &AppendMessage) -> Result<Behind, Stop> {
     loop {
         match session.channel.framer.next() {
-            Event::Line(rest) => return Ok(parse_end(rest, message).map_err(|garbled| bad(garbled.to_string()))),
+            Event::Line(rest) => {
+                return Ok(match parse_end(rest, message) {
+                    Ok(()) => Behind::End,
+                    Err(garbled) => Behind::Garbled(bad(garbled.to_string())),
+                });
+            }
+            Event::Literal(Announced { octets, non_sync, binary, head }) => {
+                let head = Some(head.to_vec());
+                return Ok(Behind::Message(Arriving { octets, non_sync, is_binary: binary, tag: None, head }));
+            }
             Event::NeedMore => {
                 session.channel.flush().await?;
                 session.wait().await?;
             }
-            Event::Literal(_) => {
-                session.channel.framer.refuse();
-                return Ok(Err(bad("expected the end of the command; MULTIAPPEND is not offered")));
-            }
             Event::TooLong(_) | Event::BadLiteral { .. } | Event::Piece(_) | Event::LiteralEnd => {
-                return Ok(Err(bad("expected the end of the command")));
+                return Ok(Behind::Garbled(bad("expected the end of the command or another literal")));
             }
         }
     }
 }
 
-async fn place(account: &Account, name: &MailboxName, draft: Draft, message: AppendMessage) -> Answer {
-    let prepared = draft.finish().await?;
+async fn prepare(received: Result<Draft, Error>, message: &AppendMessage) -> Result<NewMessage, Stop> {
+    let prepared = received?.finish().await?;
     if prepared.description().has_nul {
         // RFC 3501 §9: CHAR8 is any octet but NUL.
         return Err(no(Code::Cannot, "the message has NUL octets, which only a binary literal may carry"));
     }
-    let flags = message.flags.into_iter().collect();
-    let new = NewMessage { prepared, flags, internal_date: message.date };
-    let placed = account.place(name, vec![new]).await.map_err(missing_target)?;
+    let flags = message.flags.iter().cloned().collect();
+    Ok(NewMessage { prepared, flags, internal_date: message.date })
+}
+
+async fn place(account: &Account, name: &MailboxName, messages: Vec<NewMessage>) -> Answer {
+    let placed = account.place(name, messages).await.map_err(missing_target)?;
     Ok(Done::with_code(Code::AppendUid { uid_validity: placed.uid_validity, uids: placed.uids }))
 }
