@@ -454,3 +454,18 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every idle client pays for what its session's future carries across a wait.
+    #[test]
+    fn an_idle_session_is_small() {
+        fn octets<F>(_: fn(Session, bool) -> F) -> usize {
+            size_of::<F>()
+        }
+        let octets = octets(Session::run);
+        assert!(octets < 4096, "a session's future takes {octets} octets");
+    }
+}
