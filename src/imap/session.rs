@@ -16,7 +16,7 @@ use super::updates::{Manner, tell};
 use super::{Ended, Host, Peer, Socket};
 use crate::login::Ticket;
 use crate::mailstore::Account;
-use crate::types::{Body, Code, Command, Condition, NumSet};
+use crate::types::{Body, Code, Command, Condition, NumSet, SystemFlag};
 use crate::wire::response::write_continuation;
 use crate::wire::{self, Announced, Dialect, Event, Limits, LiteralUse};
 
@@ -347,7 +347,7 @@ impl Session {
     async fn tell_changes(&mut self, row: Row) -> Result<(), Stop> {
         if let State::Selected(_, selection) = &mut self.state {
             let manner = Manner { with_uid: row.word.starts_with("UID ") };
-            match tell(selection, &mut self.channel.out, manner).await {
+            match tell(selection, &mut self.channel, manner).await {
                 Err(Stop::Gone) => return Err(Stop::Gone),
                 // What cannot be read now will be told with a later command.
                 Err(_) | Ok(()) => {}
@@ -374,7 +374,10 @@ impl Session {
         let limits = &config.limits;
         let sets: Vec<&NumSet> = match body {
             Body::Fetch(fetch) => vec![&fetch.set],
-            Body::Store(store) => vec![&store.set],
+            Body::Store(store) => {
+                within_keywords(store.flags.len(), limits.keywords_per_mailbox)?;
+                vec![&store.set]
+            }
             Body::Copy(copy) | Body::Move(copy) => vec![&copy.set],
             Body::UidExpunge(set) => vec![set],
             Body::Search(search) => {
@@ -453,6 +456,14 @@ impl Session {
             Body::Move(arguments) => cmd::copy::move_messages(self.selected()?, arguments, row.word).await,
         }
     }
+}
+
+/// More flags than a mailbox may have keywords cannot all be stored; said before they are sorted.
+pub fn within_keywords(flags: usize, most: usize) -> Result<(), Stop> {
+    if flags > most + SystemFlag::ALL.len() {
+        return Err(no(Code::Limit, format!("a mailbox may have {most} keywords at most")));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! of commands and for IDLE.
 
 use super::answer::{Stop, write_condition};
+use super::channel::Channel;
 use super::selection::Selection;
 use crate::mailstore::{Changes, FlagTable, Row};
 use crate::types::{Code, Condition, FlagSet, Keyword, Seq, SystemFlag, Uid};
@@ -31,29 +32,25 @@ pub fn write_flags(out: &mut Vec<u8>, keywords: &[Keyword], is_read_only: bool) 
 }
 
 /// Tells everything a session has not been told, and moves its view there.
-pub async fn tell(selection: &mut Selection, out: &mut Vec<u8>, manner: Manner) -> Result<(), Stop> {
+pub async fn tell(selection: &mut Selection, channel: &mut Channel, manner: Manner) -> Result<(), Stop> {
     if !selection.view.is_behind() {
         return Ok(());
     }
     let changes = selection.view.changes(&selection.own).await?;
-    tell_changes(selection, out, manner, &changes);
-    Ok(())
-}
-
-fn tell_changes(selection: &mut Selection, out: &mut Vec<u8>, manner: Manner, changes: &Changes) {
     selection.own.clear();
     if changes.is_gone {
         // The messages stay readable here; the next order that needs the mailbox says what happened.
-        selection.view.advance(changes);
-        return;
+        selection.view.advance(&changes);
+        return Ok(());
     }
     if let Some(keywords) = &changes.keywords {
-        write_flags(out, keywords, selection.is_read_only);
+        write_flags(&mut channel.out, keywords, selection.is_read_only);
     }
-    write_expunged(selection, out, changes);
+    write_expunged(selection, channel, &changes).await?;
     let before = selection.view.membership().count() - changes.expunged.count() as u32;
     let recent = selection.view.recent_count();
-    selection.view.advance(changes);
+    selection.view.advance(&changes);
+    let out = &mut channel.out;
     if changes.has_new || selection.view.membership().count() != before {
         write::exists(out, selection.view.membership().count());
     }
@@ -63,18 +60,22 @@ fn tell_changes(selection: &mut Selection, out: &mut Vec<u8>, manner: Manner, ch
     }
     let table = selection.view.flag_table();
     for row in &changes.changed {
-        write_flag_change(selection, out, manner, &table, row);
+        write_flag_change(selection, &mut channel.out, manner, &table, row);
+        channel.flush_if_full().await?;
     }
+    Ok(())
 }
 
 /// RFC 3501 §7.4.1: each EXPUNGE counts with those before it already gone; from the highest down no number shifts.
-fn write_expunged(selection: &Selection, out: &mut Vec<u8>, changes: &Changes) {
+async fn write_expunged(selection: &Selection, channel: &mut Channel, changes: &Changes) -> Result<(), Stop> {
     let membership = selection.view.membership();
     for uid in changes.expunged.iter().rev() {
         if let Some(seq) = membership.seq(uid) {
-            write::expunge(out, Seq(seq));
+            write::expunge(&mut channel.out, Seq(seq));
+            channel.flush_if_full().await?;
         }
     }
+    Ok(())
 }
 
 /// `* n FETCH (FLAGS (...))` for one row.

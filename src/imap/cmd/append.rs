@@ -2,7 +2,7 @@
 //! into a draft and is placed when the command is whole.
 
 use crate::imap::answer::{Answer, Done, Stop, bad, missing_target, no, write_answer};
-use crate::imap::session::{Arriving, Session, State};
+use crate::imap::session::{Arriving, Session, State, within_keywords};
 use crate::imap::updates::{Manner, tell};
 use crate::mailstore::{Account, Draft, Error, NewMessage};
 use crate::types::{AppendHead, AppendMessage, Code, MailboxName};
@@ -67,7 +67,7 @@ pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Sto
     };
     // The new message is told before the tagged line, if it is in the selected mailbox.
     if let State::Selected(_, selection) = &mut session.state {
-        tell(selection, &mut session.channel.out, Manner::default()).await?;
+        tell(selection, &mut session.channel, Manner::default()).await?;
     }
     write_answer(&mut session.channel.out, &head.tag, "APPEND", &answer);
     Ok(())
@@ -100,6 +100,7 @@ fn admit(session: &Session, message: &AppendMessage, arriving: &Arriving, count:
     }
     let config = session.host.config.load();
     let limits = &config.limits;
+    within_keywords(message.flags.len(), limits.keywords_per_mailbox)?;
     if arriving.octets > limits.message_bytes {
         return Err(no(Code::TooBig, format!("a message may have {} octets at most", limits.message_bytes)));
     }

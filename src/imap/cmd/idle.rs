@@ -28,7 +28,7 @@ pub async fn idle(session: &mut Session) -> Answer {
     let ticket = session.ticket.clone();
     loop {
         if let State::Selected(_, selection) = &mut session.state {
-            tell(selection, &mut session.channel.out, Manner::default()).await?;
+            tell(selection, &mut session.channel, Manner::default()).await?;
         }
         session.channel.flush().await?;
         match next(session) {
@@ -86,6 +86,10 @@ fn next(session: &mut Session) -> Next {
                     Ok(command) if command.body == Body::Idle => Next::Idle(command),
                     _ => Next::Other,
                 };
+            }
+            Event::Literal(_) => {
+                session.channel.framer.refuse();
+                return Next::Other;
             }
             _ => return Next::Other,
         }

@@ -79,6 +79,10 @@ async fn next_line(session: &mut Session) -> Result<Secret, Stop> {
         match session.channel.framer.next() {
             Event::Line(line) => return Ok(Secret::new(line)),
             Event::NeedMore => {}
+            Event::Literal(_) => {
+                session.channel.framer.refuse();
+                return Err(bad("expected one line of base64"));
+            }
             _ => return Err(bad("expected one line of base64")),
         }
         session.channel.flush().await?;
