@@ -1,6 +1,6 @@
 //! The table of commands: the word, the state each needs, and whether others' expunges may be told with it.
 
-use crate::types::Body;
+use crate::types::{Body, FetchItem, StatusItem};
 
 /// The state a command needs (RFC 3501 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,18 @@ pub struct Row {
 
 const fn row(word: &'static str, needs: Needs, tell: Tell) -> Row {
     Row { word, needs, tell }
+}
+
+/// True for a command that switches CONDSTORE on by being used (RFC 7162 §3.1).
+pub fn enables_condstore(body: &Body) -> bool {
+    match body {
+        Body::Select(select) | Body::Examine(select) => select.condstore || select.qresync.is_some(),
+        Body::Status(status) => status.items.contains(&StatusItem::HighestModSeq),
+        Body::Fetch(fetch) => fetch.changed_since.is_some() || fetch.items.contains(&FetchItem::ModSeq),
+        Body::Store(store) => store.unchanged_since.is_some(),
+        Body::Search(search) => search.key.has_mod_seq(),
+        _ => false,
+    }
 }
 
 /// The row of a command.

@@ -10,9 +10,9 @@ use super::answer::{Answer, Stop, bad, no, write_answer, write_condition};
 use super::capability::{Circumstances, offered};
 use super::channel::Channel;
 use super::cmd;
-use super::commands::{Needs, Row, Tell, row_of};
+use super::commands::{Needs, Row, Tell, enables_condstore, row_of};
 use super::selection::Selection;
-use super::updates::{Manner, tell};
+use super::updates::{Enabled, Manner, tell};
 use super::{Ended, Host, Peer, Socket};
 use crate::login::Ticket;
 use crate::mailstore::Account;
@@ -39,6 +39,7 @@ pub struct Session {
     pub ticket: Arc<Ticket>,
     pub state: State,
     pub user: String,
+    pub enabled: Enabled,
     pub channel: Channel,
     /// The client asked for CAPABILITY by itself, so it does not read response codes.
     pub asked_capability: bool,
@@ -68,6 +69,7 @@ pub struct SignedIn<'s> {
 pub struct Selected<'s> {
     pub account: &'s Account,
     pub selection: &'s mut Selection,
+    pub enabled: Enabled,
     pub channel: &'s mut Channel,
 }
 
@@ -110,6 +112,7 @@ impl Session {
             ticket,
             state: State::NotAuthenticated,
             user: String::new(),
+            enabled: Enabled::default(),
             channel,
             asked_capability: false,
             queued: None,
@@ -321,6 +324,7 @@ impl Session {
         let Command { tag, body } = command;
         let row = row_of(&body);
         let started = Instant::now();
+        self.enabled.condstore |= enables_condstore(&body);
         let answer = match self.in_right_state(row).and_then(|()| self.within_limits(&body)) {
             Ok(()) => self.dispatch(&tag, row, body).await,
             Err(refused) => Err(refused),
@@ -346,11 +350,10 @@ impl Session {
 
     async fn tell_changes(&mut self, row: Row) -> Result<(), Stop> {
         if let State::Selected(_, selection) = &mut self.state {
-            let manner = Manner { with_uid: row.word.starts_with("UID ") };
-            match tell(selection, &mut self.channel, manner).await {
-                Err(Stop::Gone) => return Err(Stop::Gone),
-                // What cannot be read now will be told with a later command.
-                Err(_) | Ok(()) => {}
+            let manner = Manner { enabled: self.enabled, with_uid: row.word.starts_with("UID ") };
+            // Other errors: what cannot be read now will be told with a later command.
+            if let Err(Stop::Gone) = tell(selection, &mut self.channel, manner).await {
+                return Err(Stop::Gone);
             }
         }
         Ok(())
@@ -406,7 +409,9 @@ impl Session {
 
     fn selected(&mut self) -> Result<Selected<'_>, Stop> {
         match &mut self.state {
-            State::Selected(account, selection) => Ok(Selected { account, selection, channel: &mut self.channel }),
+            State::Selected(account, selection) => {
+                Ok(Selected { account, selection, enabled: self.enabled, channel: &mut self.channel })
+            }
             _ => Err(bad("select a mailbox first")),
         }
     }

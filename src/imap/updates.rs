@@ -8,9 +8,19 @@ use crate::mailstore::{Changes, FlagTable, Row};
 use crate::types::{Code, Condition, FlagSet, Keyword, Seq, SystemFlag, Uid};
 use crate::wire::{fetch, write};
 
+/// What a client has switched on (RFC 5161), for the rest of its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Enabled {
+    /// Flags are told with their MODSEQ (RFC 7162 §3.1).
+    pub condstore: bool,
+    /// Expunges are told as VANISHED, flags with the UID (RFC 7162 §3.2.3).
+    pub qresync: bool,
+}
+
 /// How a session wants to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Manner {
+    pub enabled: Enabled,
     /// Flag changes carry the UID: after a UID command (RFC 3501 §7.4.2 allows it always).
     pub with_uid: bool,
 }
@@ -46,7 +56,12 @@ pub async fn tell(selection: &mut Selection, channel: &mut Channel, manner: Mann
     if let Some(keywords) = &changes.keywords {
         write_flags(&mut channel.out, keywords, selection.is_read_only);
     }
-    write_expunged(selection, channel, &changes).await?;
+    if manner.enabled.qresync {
+        // RFC 7162 §3.2.10: one line, whatever the number of them.
+        write::vanished(&mut channel.out, &changes.expunged, false);
+    } else {
+        write_expunged(selection, channel, &changes).await?;
+    }
     let before = selection.view.membership().count() - changes.expunged.count() as u32;
     let recent = selection.view.recent_count();
     selection.view.advance(&changes);
@@ -82,10 +97,24 @@ async fn write_expunged(selection: &Selection, channel: &mut Channel, changes: &
 pub fn write_flag_change(selection: &Selection, out: &mut Vec<u8>, manner: Manner, table: &FlagTable, row: &Row) {
     let Some(seq) = selection.view.membership().seq(row.uid.0) else { return };
     fetch::write_open(out, Seq(seq));
-    if manner.with_uid {
+    if manner.with_uid || manner.enabled.qresync {
         fetch::write_uid(out, Uid(row.uid.0));
     }
     write_row_flags(selection, out, table, row);
+    if manner.enabled.condstore {
+        fetch::write_mod_seq(out, row.modseq);
+    }
+    fetch::write_close(out);
+}
+
+/// `* n FETCH (MODSEQ (m))`: what a silent STORE still has to tell (RFC 7162 §3.1.3).
+pub fn write_mod_seq_only(selection: &Selection, out: &mut Vec<u8>, manner: Manner, row: &Row) {
+    let Some(seq) = selection.view.membership().seq(row.uid.0) else { return };
+    fetch::write_open(out, Seq(seq));
+    if manner.with_uid || manner.enabled.qresync {
+        fetch::write_uid(out, Uid(row.uid.0));
+    }
+    fetch::write_mod_seq(out, row.modseq);
     fetch::write_close(out);
 }
 

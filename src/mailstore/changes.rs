@@ -3,10 +3,30 @@
 use rusqlite::params;
 
 use super::error::Result;
+use super::snapshot::Row;
 use super::view::View;
 use crate::types::{ModSeq, UidRuns};
 
 impl View {
+    /// False when nothing in the span at `lo` changed after `since`; costs no visit.
+    pub fn may_have_changed(&self, lo: u32, since: ModSeq) -> bool {
+        let state = self.state();
+        state.loaded.as_ref().and_then(|l| l.span(lo)).is_none_or(|span| span.max_modseq > since.0)
+    }
+
+    /// The rows of this view's messages that changed after `since`. Reads only the spans that did.
+    pub async fn changed_since(&self, since: ModSeq) -> Result<Vec<Row>> {
+        let state = self.state();
+        let mut rows = Vec::new();
+        let Some(loaded) = &state.loaded else { return Ok(rows) };
+        for span in loaded.spans.iter().filter(|span| span.max_modseq > since.0) {
+            let chunk = self.account().state.chunk(self.mailbox(), span).await?;
+            let changed = chunk.iter().filter(|row| row.modseq > since && self.membership().contains(row.uid.0));
+            rows.extend(changed);
+        }
+        Ok(rows)
+    }
+
     /// The UIDs among `known` that were expunged after `since`. Where the memory of expunges does not reach
     /// back so far, every one of them that is not here is named: too many is allowed, too few is not.
     pub async fn vanished_since(&self, since: ModSeq, known: UidRuns) -> Result<UidRuns> {

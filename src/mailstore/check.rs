@@ -276,7 +276,7 @@ fn check_contents(dir: &Path, conn: &Connection, refs: &References, findings: &m
         if told != real {
             findings.add(format!("content {id}: {told} references are counted, there are {real}"));
         }
-        if !parts.is_some_and(|parts| PartTable::decode(&parts).is_ok()) {
+        if parts.is_none_or(|parts| PartTable::decode(&parts).is_err()) {
             findings.add(format!("content {id}: its structure is missing or cannot be read"));
         }
         if row.get::<_, Option<i64>>(9)?.is_none() {

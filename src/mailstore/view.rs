@@ -170,6 +170,11 @@ impl View {
         &self.keywords
     }
 
+    /// The mailbox's newest state.
+    pub(super) fn state(&self) -> Arc<State> {
+        self.mailbox.live.state()
+    }
+
     /// Expunges up to this modseq may have been forgotten.
     pub(super) fn expunged_floor(&self) -> ModSeq {
         self.mailbox.live.state().expunged_floor

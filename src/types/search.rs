@@ -130,6 +130,20 @@ impl SearchKey {
         deepest
     }
 
+    /// True when it asks for modseqs (RFC 7162 §3.1.5).
+    pub fn has_mod_seq(&self) -> bool {
+        let mut left = vec![self];
+        while let Some(key) = left.pop() {
+            match key {
+                SearchKey::And(keys) | SearchKey::Or(keys) => left.extend(keys),
+                SearchKey::Not(key) => left.push(key),
+                SearchKey::ModSeq(_) => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+
     /// The sets of numbers and UIDs in it.
     pub fn sets(&self) -> Vec<&NumSet> {
         let mut sets = Vec::new();

@@ -67,7 +67,7 @@ pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Sto
     };
     // The new message is told before the tagged line, if it is in the selected mailbox.
     if let State::Selected(_, selection) = &mut session.state {
-        tell(selection, &mut session.channel, Manner::default()).await?;
+        tell(selection, &mut session.channel, Manner { enabled: session.enabled, with_uid: false }).await?;
     }
     write_answer(&mut session.channel.out, &head.tag, "APPEND", &answer);
     Ok(())

@@ -28,11 +28,13 @@ pub async fn move_messages(cx: Selected<'_>, arguments: Copy, _word: &str) -> An
     }
     cx.selection.present()?;
     let moved = cx.selection.view.move_to_mailbox(uids, &target).await.map_err(missing_target)?;
+    let modseq = moved.modseq.filter(|_| cx.enabled.qresync);
     // RFC 6851 §4.3: COPYUID comes untagged, before the expunges that the end of the command tells.
     if let Some(code) = code_of(moved) {
         write_condition(&mut cx.channel.out, None, Condition::Ok, Some(&code), "Moved");
     }
-    Ok(Done::default())
+    // RFC 7162 §3.2.8
+    Ok(Done { code: modseq.map(Code::HighestModSeq), text: String::new() })
 }
 
 fn code_of(copied: Copied) -> Option<Code> {

@@ -3,7 +3,7 @@
 
 use crate::imap::answer::{Answer, Done};
 use crate::imap::session::Selected;
-use crate::types::NumSet;
+use crate::types::{Code, NumSet};
 
 pub async fn expunge(cx: Selected<'_>, within: Option<&NumSet>) -> Answer {
     cx.selection.writable()?;
@@ -13,6 +13,7 @@ pub async fn expunge(cx: Selected<'_>, within: Option<&NumSet>) -> Answer {
         // Only what this session knows of: a message it was never told of is not its to expunge.
         None => cx.selection.view.membership().all(),
     };
-    cx.selection.view.expunge(Some(within)).await?;
-    Ok(Done::default())
+    let (_, modseq) = cx.selection.view.expunge(Some(within)).await?;
+    // RFC 7162 §3.2.7
+    Ok(Done { code: modseq.filter(|_| cx.enabled.qresync).map(Code::HighestModSeq), text: String::new() })
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::imap::answer::{Answer, Done, Stop};
+use crate::imap::answer::{Answer, Done, Stop, bad};
 use crate::imap::session::Selected;
 use crate::imap::updates::write_row_flags;
 use crate::mailstore::{FlagTable, Page, PageRow, Piece, Row, SetFlags, Wanted, WantedSection};
@@ -43,7 +43,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(arguments: &Fetch, may_set_seen: bool) -> Self {
+    fn new(arguments: &Fetch, may_set_seen: bool, with_mod_seq: bool) -> Self {
         let mut short = Vec::new();
         let mut long = Vec::new();
         let mut wanted = Wanted::default();
@@ -87,6 +87,11 @@ impl Plan {
         wanted.envelope = has(|slot| matches!(slot, Slot::Envelope));
         wanted.bodystructure = has(|slot| matches!(slot, Slot::Body | Slot::BodyStructure));
         let tells_flags = has(|slot| matches!(slot, Slot::Flags));
+        let tells_mod_seq = has(|slot| matches!(slot, Slot::ModSeq));
+        if with_mod_seq && !tells_mod_seq {
+            // RFC 7162 §3.1: from its first use on, every answer about a message carries it.
+            short.push(Slot::ModSeq);
+        }
         // Short items go before long ones: there are programs that rely on it.
         short.extend(long);
         let sets_seen = sets_seen && may_set_seen;
@@ -102,8 +107,20 @@ impl Plan {
 pub async fn fetch(mut cx: Selected<'_>, arguments: Fetch) -> Answer {
     let uids = cx.selection.resolve(&arguments.set, arguments.uid)?;
     let may_set_seen = !cx.selection.is_read_only && !cx.selection.view.is_gone();
-    let plan = Plan::new(&arguments, may_set_seen);
+    if arguments.vanished {
+        // RFC 7162 §3.2.6
+        let Some(since) = arguments.changed_since.filter(|_| cx.enabled.qresync && arguments.uid) else {
+            return Err(bad("VANISHED needs UID FETCH, CHANGEDSINCE, and QRESYNC enabled"));
+        };
+        let asked = arguments.set.resolve(cx.selection.view.uid_next().saturating_sub(1));
+        let vanished = cx.selection.view.vanished_since(since, asked).await?;
+        write::vanished(&mut cx.channel.out, &vanished, true);
+    }
+    let plan = Plan::new(&arguments, may_set_seen, cx.enabled.condstore);
     for (span, piece) in cx.selection.view.by_span(&uids) {
+        if arguments.changed_since.is_some_and(|since| !cx.selection.view.may_have_changed(span, since)) {
+            continue;
+        }
         let mut rows = cx.selection.view.rows(span, &piece).await?;
         if let Some(since) = arguments.changed_since {
             rows.retain(|row| row.modseq > since);

@@ -28,7 +28,7 @@ pub async fn idle(session: &mut Session) -> Answer {
     let ticket = session.ticket.clone();
     loop {
         if let State::Selected(_, selection) = &mut session.state {
-            tell(selection, &mut session.channel, Manner::default()).await?;
+            tell(selection, &mut session.channel, Manner { enabled: session.enabled, with_uid: false }).await?;
         }
         session.channel.flush().await?;
         match next(session) {

@@ -1,11 +1,11 @@
 //! SELECT, EXAMINE, CLOSE and UNSELECT (RFC 3501 §6.3.1, §6.3.2, §6.4.2, RFC 3691).
 
-use crate::imap::answer::{Answer, Done, no, write_condition};
+use crate::imap::answer::{Answer, Done, Stop, bad, no, write_condition};
 use crate::imap::selection::Selection;
 use crate::imap::session::{Session, State};
-use crate::imap::updates::write_flags;
-use crate::types::command::Select;
-use crate::types::{Code, Condition, Seq, Uid};
+use crate::imap::updates::{Manner, write_flag_change, write_flags};
+use crate::types::command::{QResync, Select};
+use crate::types::{Code, Condition, Seq, Uid, UidRuns};
 use crate::wire::write;
 
 pub async fn select(session: &mut Session, arguments: Select, is_examine: bool) -> Answer {
@@ -25,6 +25,10 @@ pub async fn select(session: &mut Session, arguments: Select, is_examine: bool) 
     let State::Authenticated(account) = &session.state else { return Ok(Done::default()) };
     let account = account.clone();
     let name = arguments.mailbox.map_err(|bad| no(Code::NonExistent, bad.to_string()))?;
+    if arguments.qresync.is_some() && !session.enabled.qresync {
+        // RFC 7162 §3.2.5
+        return Err(bad("QRESYNC has to be enabled first"));
+    }
     let view = account.open(&name, is_examine).await?;
     let unseen = view.first_unseen().await?;
     let out = &mut session.channel.out;
@@ -39,20 +43,51 @@ pub async fn select(session: &mut Session, arguments: Select, is_examine: bool) 
     tell(Code::UidNext(Uid(view.uid_next())), "The next UID");
     tell(Code::HighestModSeq(view.modseq()), "The highest modification sequence");
     let selection = Selection { view, is_read_only: is_examine, own: Vec::new() };
+    if let Some(known) = arguments.qresync.filter(|known| known.uid_validity == selection.view.uid_validity()) {
+        resynchronise(&selection, session, known).await?;
+    }
     session.state = State::Selected(account, Box::new(selection));
     Ok(Done::with_code(if is_examine { Code::ReadOnly } else { Code::ReadWrite }))
 }
 
+/// Tells a client that comes back what vanished and what changed since (RFC 7162 §3.2.5.1): one pass over the
+/// spans that changed.
+async fn resynchronise(selection: &Selection, session: &mut Session, known: QResync) -> Result<(), Stop> {
+    let view = &selection.view;
+    let mut uids = known.known_uids.unwrap_or_else(|| UidRuns::range(1, view.uid_next().saturating_sub(1)));
+    if let Some((numbers, pairs)) = &known.known_pairs {
+        // RFC 7162 §3.2.5.2: up to the last pair that still fits nothing can have vanished.
+        let fits = |(number, uid): &(u32, u32)| view.membership().seq(*uid) == Some(*number);
+        if let Some((_, uid)) = numbers.iter().zip(pairs.iter()).filter(fits).last() {
+            uids = uids.difference(&UidRuns::range(1, uid)).union(&view.membership().select(&uids));
+        }
+    }
+    let vanished = view.vanished_since(known.mod_seq, uids.clone()).await?;
+    write::vanished(&mut session.channel.out, &vanished, true);
+    let manner = Manner { enabled: session.enabled, with_uid: true };
+    let table = view.flag_table();
+    for row in view.changed_since(known.mod_seq).await? {
+        if uids.contains(row.uid.0) {
+            write_flag_change(selection, &mut session.channel.out, manner, &table, &row);
+            session.channel.flush_if_full().await?;
+        }
+    }
+    Ok(())
+}
+
 /// CLOSE expunges without telling, unless the mailbox was opened for reading only.
 pub async fn close(session: &mut Session) -> Answer {
+    let mut code = None;
     if let State::Selected(_, selection) = &session.state
         && !selection.is_read_only
         && !selection.view.is_gone()
     {
-        selection.view.expunge(None).await?;
+        let (_, modseq) = selection.view.expunge(None).await?;
+        // RFC 7162 §3.2.9
+        code = modseq.filter(|_| session.enabled.qresync).map(Code::HighestModSeq);
     }
     session.unselect();
-    Ok(Done::default())
+    Ok(Done { code, text: String::new() })
 }
 
 pub fn unselect(session: &mut Session) -> Answer {

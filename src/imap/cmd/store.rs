@@ -2,12 +2,13 @@
 
 use crate::imap::answer::{Answer, Done};
 use crate::imap::session::Selected;
-use crate::imap::updates::{Manner, write_flag_change, write_flags};
+use crate::imap::updates::{Manner, write_flag_change, write_flags, write_mod_seq_only};
 use crate::mailstore::SetFlags;
 use crate::types::command::Store;
+use crate::types::{Code, UidRuns};
 
 pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
-    let Selected { selection, channel, .. } = cx;
+    let Selected { selection, channel, enabled, .. } = cx;
     selection.writable()?;
     selection.present()?;
     let uids = selection.resolve(&arguments.set, arguments.uid)?;
@@ -32,13 +33,32 @@ pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
         selection.view.know_keywords(keywords);
     }
     // RFC 3501 §6.4.6: .SILENT spares the client what it knows, not what others changed before.
-    let told = if arguments.silent { &done.news } else { &uids };
+    // RFC 7162 §3.1.3: it does not spare it the new MODSEQ.
+    let told = match (arguments.silent, enabled.condstore) {
+        (false, _) => uids.difference(&done.modified),
+        (true, true) => done.changed.clone(),
+        (true, false) => done.news.clone(),
+    };
+    let manner = Manner { enabled, with_uid: arguments.uid };
     let table = selection.view.flag_table();
-    for (span, piece) in selection.view.by_span(told) {
+    for (span, piece) in selection.view.by_span(&told) {
         for row in selection.view.rows(span, &piece).await? {
-            write_flag_change(selection, &mut channel.out, Manner { with_uid: arguments.uid }, &table, &row);
+            if arguments.silent && !done.news.contains(row.uid.0) {
+                write_mod_seq_only(selection, &mut channel.out, manner, &row);
+            } else {
+                write_flag_change(selection, &mut channel.out, manner, &table, &row);
+            }
+            channel.flush_if_full().await?;
         }
-        channel.flush_if_full().await?;
     }
-    Ok(Done::default())
+    if done.modified.is_empty() {
+        return Ok(Done::default());
+    }
+    // RFC 7162 §3.1.3: the set is of what the command counted in.
+    let membership = selection.view.membership();
+    let modified: UidRuns = match arguments.uid {
+        true => done.modified,
+        false => done.modified.iter().filter_map(|uid| membership.seq(uid)).collect(),
+    };
+    Ok(Done { code: Some(Code::Modified(modified)), text: "Some messages were changed by others before".into() })
 }
