@@ -12,6 +12,8 @@ pub mod config; // the TOML file -> a checked Config
 pub mod hub; // who wants to know that something changed
 pub mod message; // what a stored message is: structure, envelope, sections
 pub mod wire; // bytes <-> types
+// Floor 3: questions about messages.
+pub mod query; // search matching
 // Floor 4: where mail is kept.
 pub mod mailstore; // accounts, mailboxes, messages, blobs
 // Floor 5: next to the store.

@@ -23,6 +23,7 @@ mod orders;
 mod owner;
 mod pages;
 mod place;
+mod search;
 mod shared;
 mod snapshot;
 mod space;
@@ -180,6 +181,7 @@ impl MailStore {
             account.close_connections();
         }
         self.shared.readers.close();
+        self.shared.scanners.close();
         self.shared.writers.close();
     }
 }

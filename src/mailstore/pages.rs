@@ -23,9 +23,9 @@ pub const PAGE_BYTES: usize = 64 * 1024;
 /// What a page carries of one message at most; more is streamed.
 const IN_PAGE_BYTES: u64 = 128 * 1024;
 /// A header block larger than this is not filtered by field: nobody but an attacker has one.
-const HEADER_BYTES: u64 = 8 << 20;
+pub(super) const HEADER_BYTES: u64 = 8 << 20;
 /// A streamed body comes in pieces of this size.
-const PIECE_BYTES: usize = 256 * 1024;
+pub(super) const PIECE_BYTES: usize = 256 * 1024;
 
 /// One section a client asked for.
 #[derive(Debug, Clone)]
@@ -83,7 +83,7 @@ impl View {
     ) -> impl Future<Output = Result<Page>> + Send + use<> {
         let mailbox = self.mailbox();
         self.account().state.visit_later(move |conn, account| {
-            let mut reader = Reader { conn, account, blob: None };
+            let mut reader = Reader::new(conn, account);
             reader.page(mailbox, rows.get(from..).unwrap_or(&[]), &wanted)
         })
     }
@@ -185,14 +185,18 @@ fn place_of(text: &SectionText) -> message::SectionText {
     }
 }
 
-struct Reader<'c> {
-    conn: &'c Connection,
-    account: &'c AccountState,
+pub(super) struct Reader<'c> {
+    pub conn: &'c Connection,
+    pub account: &'c AccountState,
     /// Reopened from body to body, which costs less than opening.
     blob: Option<Blob<'c>>,
 }
 
-impl Reader<'_> {
+impl<'c> Reader<'c> {
+    pub fn new(conn: &'c Connection, account: &'c AccountState) -> Self {
+        Reader { conn, account, blob: None }
+    }
+
     fn page(&mut self, mailbox: MailboxId, rows: &[Row], wanted: &Wanted) -> Result<Page> {
         let mut page = Page::default();
         let conn = self.conn;
@@ -239,7 +243,7 @@ impl Reader<'_> {
         Ok(from..out.len())
     }
 
-    fn internal_date(&self, mailbox: MailboxId, uid: Uid) -> Result<DateTime> {
+    pub fn internal_date(&self, mailbox: MailboxId, uid: Uid) -> Result<DateTime> {
         for sql in [
             "SELECT idate, idate_zone FROM message WHERE mbox = ? AND uid = ?",
             "SELECT idate, idate_zone FROM removed WHERE mbox = ? AND uid = ?",
@@ -304,7 +308,7 @@ impl Reader<'_> {
         }
     }
 
-    fn part_table(&self, row: &Row) -> Result<PartTable> {
+    pub fn part_table(&self, row: &Row) -> Result<PartTable> {
         let stored: Option<Vec<u8>> = self
             .conn
             .prepare_cached("SELECT parts FROM structure WHERE cid = ?")?
@@ -346,7 +350,8 @@ impl Reader<'_> {
         Ok(Piece::Octets(from..out.len()))
     }
 
-    fn read(&mut self, row: &Row, range: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
+    /// Appends octets of a message as stored.
+    pub fn read(&mut self, row: &Row, range: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
         let octets = usize::try_from(range.end - range.start).map_err(|_| Error::TooLarge)?;
         if octets == 0 {
             return Ok(());

@@ -61,6 +61,9 @@ impl Default for Options {
 /// Threads that write: they mostly wait for the disk.
 const WRITER_THREADS: usize = 16;
 
+/// How far the threads of long questions stand back behind the others.
+const SCAN_NICENESS: i32 = 5;
+
 /// The common part of all accounts.
 #[derive(Debug)]
 pub struct Shared {
@@ -71,6 +74,8 @@ pub struct Shared {
     pub chunks: ChunkCache,
     pub space: Space,
     pub readers: Pool,
+    /// For questions that read much and compute long: text search, sorting, checks.
+    pub scanners: Pool,
     pub writers: Pool,
     pub accounts: Mutex<HashMap<AccountId, Arc<AccountState>>>,
     /// Held while an account's files are opened or made.
@@ -89,6 +94,7 @@ impl Shared {
             chunks: ChunkCache::new(options.snapshot_bytes),
             space: Space::new(&data_dir, options.min_free_bytes),
             readers: Pool::new("store-read", readers)?,
+            scanners: Pool::with_niceness("store-scan", readers, SCAN_NICENESS)?,
             writers: Pool::new("store-write", WRITER_THREADS)?,
             accounts: Mutex::default(),
             opening: Mutex::default(),

@@ -126,6 +126,13 @@ impl Members {
         })
     }
 
+    /// All members.
+    pub fn runs(&self) -> UidRuns {
+        let mut runs = UidRuns::new();
+        self.runs_into(&mut runs, self.lo, self.lo.saturating_add(SPAN_UIDS - 1));
+        runs
+    }
+
     fn runs_into(&self, runs: &mut UidRuns, lo: u32, hi: u32) {
         // Whole words are the common case in a mailbox that few messages left.
         let mut open: Option<u32> = None;

@@ -1,0 +1,9 @@
+//! Search matching as pure functions over facts about messages: the mail store reads, this room decides.
+
+mod fold;
+mod search;
+mod text;
+
+pub use fold::{fold, fold_onto};
+pub use search::{HotFacts, Question, Reading, SpanFacts, Test, Unanswerable, Verdict, hot, of_date};
+pub use text::{HeaderText, Needle, TextReader};
