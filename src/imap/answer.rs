@@ -59,6 +59,7 @@ impl From<Error> for Stop {
             Error::Forbidden(_) => no(Code::Cannot, text),
             Error::Limit(_) | Error::UidsUsedUp => no(Code::Limit, text),
             Error::DiskFull | Error::Unavailable => no(Code::Unavailable, text),
+            Error::OverQuota(_) => no(Code::OverQuota, text),
             Error::Corrupt(_) => no(Code::Corruption, text),
             Error::TooLarge => no(Code::TooBig, text),
             Error::Fault(_) => fault(&text),

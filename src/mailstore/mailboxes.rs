@@ -6,6 +6,7 @@ use rusqlite::params;
 
 use super::account::{ATTR_NOSELECT, Live, Loaded, Mailbox, State};
 use super::error::{Error, Result};
+use super::snapshot::Counters;
 use super::turn::{TreeChange, TreeChangeKind, Turn};
 use crate::types::{MailboxId, MailboxName, ModSeq, UidValidity};
 
@@ -64,9 +65,7 @@ impl Turn<'_> {
             uid_next: 1,
             modseq: ModSeq::FIRST,
             messages: 0,
-            unseen: 0,
-            deleted: 0,
-            bytes: 0,
+            counters: Counters::default(),
             keywords: Arc::default(),
             expunged_floor: ModSeq(0),
             expunged_rows: 0,
@@ -82,6 +81,7 @@ impl Turn<'_> {
             live: Arc::new(Live::new(id, state, 1)),
         });
         self.tree_mut().insert(mailbox.clone());
+        self.growth.mailboxes += 1;
         let change = TreeChange { mailbox: id, kind: TreeChangeKind::Create, name: name.as_str(), old_name: None };
         self.note_change(modseq, &change)?;
         Ok(mailbox)
@@ -176,6 +176,7 @@ impl Turn<'_> {
         }
         self.mark_gone(mailbox.id, modseq)?;
         self.tree_mut().remove(name);
+        self.growth.mailboxes -= 1;
         let kind = TreeChangeKind::Delete;
         self.note_change(modseq, &TreeChange { mailbox: mailbox.id, kind, name: name.as_str(), old_name: None })?;
         if has_children {

@@ -23,6 +23,7 @@ mod orders;
 mod owner;
 mod pages;
 mod place;
+mod quota;
 mod search;
 mod shared;
 mod snapshot;
@@ -53,6 +54,7 @@ pub use mailboxes::Created;
 pub use orders::{Listed, Status};
 pub use pages::{BodyStream, PAGE_BYTES, Page, PageRow, Piece, Wanted, WantedSection};
 pub use place::{NewMessage, Placed};
+pub use quota::{QuotaLimits, Usage};
 pub use shared::Options;
 pub use snapshot::{Membership, Row};
 pub use space::make_room_to_start;
@@ -145,6 +147,11 @@ impl MailStore {
         if let Some(account) = guard(&self.shared.accounts).remove(&id) {
             account.close_connections();
         }
+    }
+
+    /// Puts other configured limits in force, for all accounts that have none of their own.
+    pub fn set_quota_defaults(&self, limits: QuotaLimits) {
+        self.shared.set_quota_defaults(limits);
     }
 
     /// True when so little disk is left that what grows is refused.

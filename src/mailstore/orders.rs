@@ -20,6 +20,8 @@ pub struct Status {
     pub recent: u32,
     pub unseen: u32,
     pub deleted: u32,
+    /// Octets of the messages marked `\Deleted`.
+    pub deleted_bytes: u64,
     /// Octets of all messages.
     pub bytes: u64,
     pub uid_next: u32,
@@ -111,9 +113,10 @@ impl Account {
         Ok(Status {
             messages: state.messages,
             recent,
-            unseen: state.unseen,
-            deleted: state.deleted,
-            bytes: state.bytes,
+            unseen: state.counters.unseen,
+            deleted: state.counters.deleted,
+            deleted_bytes: state.counters.deleted_bytes,
+            bytes: state.counters.bytes,
             uid_next: state.uid_next,
             uid_validity: mailbox.uid_validity,
             modseq: state.modseq,

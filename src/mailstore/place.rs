@@ -16,6 +16,9 @@ use crate::metrics::METRICS;
 use crate::types::date::DateTime;
 use crate::types::{ContentId, FlagSet, MailboxName, ModSeq, UidRuns, UidValidity};
 
+/// How many of a message's references are looked up to find its thread, from the nearest on.
+const THREAD_REFERENCES: usize = 32;
+
 /// Drafts of one command that are together larger than this are written ahead of their placing.
 const AHEAD_BYTES: usize = 4 << 20;
 
@@ -123,12 +126,15 @@ impl Prepared {
     }
 }
 
+/// The role of In-Reply-To: behind all that may stand in References.
+const IN_REPLY_TO: i64 = 32_767;
+
 /// A reference's role as its row has it; `place` is where it stands among them all.
 fn role_number(role: ReferenceRole, place: usize) -> i64 {
     match role {
         ReferenceRole::MessageId => 0,
         ReferenceRole::References => place as i64 + 1,
-        ReferenceRole::InReplyTo => -1,
+        ReferenceRole::InReplyTo => IN_REPLY_TO,
     }
 }
 
@@ -210,13 +216,16 @@ impl Turn<'_> {
                 described.preview,
             ])?;
         let sort = &described.sort;
+        let references = described.reference_hashes(&self.account.shared.hash_key);
+        let thread = self.thread_of(&references, &prepared.hash)?;
         self.conn
             .prepare_cached(
-                "INSERT INTO sortkey(cid, sent, sent_zone, subject, is_reply, from_, to_, cc, from_name, to_name)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO sortkey(cid, thread, sent, sent_zone, subject, is_reply, from_, to_, cc, from_name, to_name)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 id,
+                thread,
                 sort.sent.as_ref().map(|s| s.utc_secs),
                 sort.sent.as_ref().map(|s| s.zone_minutes),
                 sort.subject,
@@ -228,9 +237,27 @@ impl Turn<'_> {
                 sort.to_display,
             ])?;
         let mut refer = self.conn.prepare_cached("INSERT OR IGNORE INTO msgref(idhash, cid, role) VALUES (?, ?, ?)")?;
-        for (place, (hash, role)) in described.reference_hashes(&self.account.shared.hash_key).into_iter().enumerate() {
+        for (place, (hash, role)) in references.into_iter().enumerate() {
             refer.execute(params![hash as i64, id, role_number(role, place)])?;
         }
         Ok(())
+    }
+
+    /// The thread a new message belongs to (RFC 8474 §5.2): that of the nearest message it refers to, else that of
+    /// one that refers to it or to the same ones, else one of its own, numbered by its content. What was told once
+    /// never changes, so two threads that turn out to be one stay two for the messages that came before.
+    fn thread_of(&self, references: &[(u64, ReferenceRole)], hash: &[u8; 32]) -> Result<i64> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT s.thread FROM msgref r JOIN sortkey s ON s.cid = r.cid WHERE r.idhash = ? ORDER BY r.role LIMIT 1",
+        )?;
+        let nearest = references.iter().rev().take(THREAD_REFERENCES);
+        for (id, _) in nearest {
+            if let Some(thread) = query.query_row([*id as i64], |row| row.get(0)).optional()? {
+                return Ok(thread);
+            }
+        }
+        let (first, _) = hash.split_at(8);
+        let number = first.iter().fold(0u64, |sum, octet| sum << 8 | u64::from(*octet));
+        Ok((number >> 1) as i64)
     }
 }

@@ -67,8 +67,8 @@ impl View {
                 .of_span(&SpanFacts {
                     uids: (lo, lo.saturating_add(SPAN_UIDS - 1)),
                     messages: newest.members.count,
-                    unseen: newest.unseen,
-                    deleted: newest.deleted,
+                    unseen: newest.counters.unseen,
+                    deleted: newest.counters.deleted,
                     max_modseq: ModSeq(newest.max_modseq),
                 }),
             _ => Verdict::Open,

@@ -13,9 +13,10 @@ use super::crash;
 use super::error::{Error, Result};
 use super::flagsets::TurnSets;
 use super::owner::Queued;
-use super::snapshot::{Chunk, Membership, Row, SPAN_UIDS, Span, span_of};
+use super::quota::{QuotaLimits, Usage};
+use super::snapshot::{Chunk, Counters, Membership, Row, SPAN_UIDS, Span, span_of};
 use crate::metrics::METRICS;
-use crate::types::{ContentId, FlagSet, Keyword, MailboxId, MailboxName, ModSeq, SystemFlag, Uid};
+use crate::types::{ContentId, FlagSet, Keyword, MailboxId, MailboxName, ModSeq, Uid};
 
 /// A mailbox under change.
 #[derive(Debug, Clone)]
@@ -60,6 +61,9 @@ pub struct Turn<'a> {
     tree: Option<Arc<Tree>>,
     undo_tree: Option<Option<Arc<Tree>>>,
     has_written: bool,
+    /// By how much the account uses more than before this turn.
+    pub growth: Usage,
+    pub new_quota: Option<QuotaLimits>,
 }
 
 impl<'a> Turn<'a> {
@@ -78,17 +82,20 @@ impl<'a> Turn<'a> {
             tree: None,
             undo_tree: None,
             has_written: false,
+            growth: Usage::default(),
+            new_quota: None,
         })
     }
 
     /// Runs one order in a savepoint. The outer error means that the transaction is lost.
     pub fn run(&mut self, order: &mut dyn Queued) -> Result<Result<()>> {
         self.conn.prepare_cached("SAVEPOINT one_order")?.execute([])?;
-        let (mark, modseq) = (self.sets.mark(), self.modseq);
+        let (mark, modseq, growth) = (self.sets.mark(), self.modseq, self.growth);
         self.undo.clear();
         self.undo_tree = None;
         let outcome = catch_unwind(AssertUnwindSafe(|| order.run(self)))
-            .unwrap_or_else(|_| Err(Error::Fault("an order ended in a panic".into())));
+            .unwrap_or_else(|_| Err(Error::Fault("an order ended in a panic".into())))
+            .and_then(|()| self.within_quota(growth));
         if outcome.is_err() {
             if self.conn.is_autocommit() || outcome == Err(Error::DiskFull) {
                 // SQLite has given up the whole transaction, or soon would.
@@ -105,7 +112,7 @@ impl<'a> Turn<'a> {
                 self.tree = tree;
             }
             self.sets.undo_to(mark);
-            self.modseq = modseq;
+            (self.modseq, self.growth) = (modseq, growth);
         }
         self.conn.prepare_cached("RELEASE one_order")?.execute([])?;
         if let Err(Error::Fault(text)) = &outcome {
@@ -225,29 +232,24 @@ impl<'a> Turn<'a> {
                 _ => chunk.push(row),
             }
         }
-        let (unseen, deleted) = (!set.has(SystemFlag::Seen), set.has(SystemFlag::Deleted));
-        span.unseen += u32::from(unseen);
-        span.deleted += u32::from(deleted);
-        span.bytes += u64::from(row.size);
+        let added = Counters::of(&set, row.size);
+        span.counters.add(&added);
         span.max_modseq = span.max_modseq.max(row.modseq.0);
         work.state.messages += 1;
-        work.state.unseen += u32::from(unseen);
-        work.state.deleted += u32::from(deleted);
-        work.state.bytes += u64::from(row.size);
+        work.state.counters.add(&added);
         work.state.modseq = work.state.modseq.max(row.modseq);
         work.members_changed = true;
         self.has_written = true;
+        self.growth.bytes += i64::from(row.size);
+        self.growth.messages += 1;
         Ok(())
     }
 
     /// Takes messages of one span out of the counts; their rows were moved away just now.
     pub fn take_rows(&mut self, id: MailboxId, lo: u32, gone: &[Row], modseq: ModSeq) -> Result<()> {
-        let (mut unseen, mut deleted, mut bytes) = (0, 0, 0);
+        let mut taken = Counters::default();
         for row in gone {
-            let set = self.flags_of(row.flagset)?;
-            unseen += u32::from(!set.has(SystemFlag::Seen));
-            deleted += u32::from(set.has(SystemFlag::Deleted));
-            bytes += u64::from(row.size);
+            taken.add(&Counters::of(&self.flags_of(row.flagset)?, row.size));
         }
         let work = self.work(id)?;
         let at = work.span_at(lo);
@@ -264,27 +266,24 @@ impl<'a> Turn<'a> {
                 going.peek() != Some(&row.uid)
             });
         }
-        span.unseen -= unseen;
-        span.deleted -= deleted;
-        span.bytes -= bytes;
+        span.counters.take(&taken);
         work.state.messages -= gone.len() as u32;
-        work.state.unseen -= unseen;
-        work.state.deleted -= deleted;
-        work.state.bytes -= bytes;
+        work.state.counters.take(&taken);
         work.state.modseq = work.state.modseq.max(modseq);
         work.members_changed = true;
         self.has_written = true;
+        self.growth.bytes -= taken.bytes as i64;
+        self.growth.messages -= gone.len() as i64;
         Ok(())
     }
 
     /// Gives messages of one span new flags; their rows in `message` were changed just now.
     pub fn change_rows(&mut self, id: MailboxId, lo: u32, changed: &[(Row, u32)], modseq: ModSeq) -> Result<()> {
-        let (mut unseen, mut deleted) = (0i64, 0i64);
+        let (mut before, mut after) = (Counters::default(), Counters::default());
         let mut sets: Vec<u32> = Vec::new();
         for (row, flagset) in changed {
-            let (old, new) = (self.flags_of(row.flagset)?, self.flags_of(*flagset)?);
-            unseen += i64::from(!new.has(SystemFlag::Seen)) - i64::from(!old.has(SystemFlag::Seen));
-            deleted += i64::from(new.has(SystemFlag::Deleted)) - i64::from(old.has(SystemFlag::Deleted));
+            before.add(&Counters::of(&self.flags_of(row.flagset)?, row.size));
+            after.add(&Counters::of(&self.flags_of(*flagset)?, row.size));
             if !sets.contains(flagset) {
                 sets.push(*flagset);
             }
@@ -308,12 +307,11 @@ impl<'a> Turn<'a> {
                 }
             }
         }
-        let moved = |n: u32, by: i64| u32::try_from(i64::from(n) + by).unwrap_or(0);
-        span.unseen = moved(span.unseen, unseen);
-        span.deleted = moved(span.deleted, deleted);
         span.max_modseq = span.max_modseq.max(modseq.0);
-        work.state.unseen = moved(work.state.unseen, unseen);
-        work.state.deleted = moved(work.state.deleted, deleted);
+        span.counters.take(&before);
+        span.counters.add(&after);
+        work.state.counters.take(&before);
+        work.state.counters.add(&after);
         work.state.modseq = work.state.modseq.max(modseq);
         self.has_written = true;
         Ok(())
@@ -384,6 +382,9 @@ impl<'a> Turn<'a> {
         work.state.is_gone = true;
         work.state.modseq = work.state.modseq.max(modseq);
         work.is_dirty = true;
+        let (bytes, messages) = (work.state.counters.bytes, work.state.messages);
+        self.growth.bytes -= bytes as i64;
+        self.growth.messages -= i64::from(messages);
         Ok(())
     }
 
@@ -434,7 +435,11 @@ impl<'a> Turn<'a> {
     }
 
     fn publish(self, is_change: bool) {
-        let Turn { account, sets, works, tree, .. } = self;
+        let Turn { account, sets, works, tree, growth, new_quota, .. } = self;
+        account.publish_usage(account.usage().plus(growth));
+        if new_quota.is_some() {
+            account.publish_quota(new_quota);
+        }
         sets.publish(&account.flagsets);
         let mut told = Vec::new();
         for (id, mut work) in works {
@@ -474,8 +479,8 @@ impl<'a> Turn<'a> {
             return Ok(());
         }
         let mut write = self.conn.prepare_cached(
-            "INSERT OR REPLACE INTO span(mbox, lo, count, unseen, deleted, bytes, max_modseq, members)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO span(mbox, lo, count, unseen, deleted, deleted_bytes, bytes, max_modseq, members)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?;
         for lo in &work.dirty_spans {
             let Ok(at) = work.spans.binary_search_by_key(lo, |s| s.lo()) else { continue };
@@ -488,9 +493,10 @@ impl<'a> Turn<'a> {
                 id.0,
                 lo,
                 span.members.count,
-                span.unseen,
-                span.deleted,
-                span.bytes as i64,
+                span.counters.unseen,
+                span.counters.deleted,
+                span.counters.deleted_bytes as i64,
+                span.counters.bytes as i64,
                 span.max_modseq as i64,
                 span.members.stored(),
             ])?;
@@ -500,16 +506,17 @@ impl<'a> Turn<'a> {
         self.conn
             .prepare_cached(
                 "UPDATE mailbox SET uidnext = ?, modseq = ?, recent_from = ?, messages = ?, unseen = ?, deleted = ?,
-                        bytes = ?, keywords = ?, expunged_floor = ?, expunged_rows = ? WHERE id = ?",
+                        deleted_bytes = ?, bytes = ?, keywords = ?, expunged_floor = ?, expunged_rows = ? WHERE id = ?",
             )?
             .execute(params![
                 state.uid_next,
                 state.modseq.0 as i64,
                 work.live.recent_from.load(Ordering::Relaxed),
                 state.messages,
-                state.unseen,
-                state.deleted,
-                state.bytes as i64,
+                state.counters.unseen,
+                state.counters.deleted,
+                state.counters.deleted_bytes as i64,
+                state.counters.bytes as i64,
                 keywords.join(" "),
                 state.expunged_floor.0 as i64,
                 state.expunged_rows,

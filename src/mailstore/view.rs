@@ -220,7 +220,7 @@ impl View {
     pub async fn first_unseen(&self) -> Result<Option<u32>> {
         let state = self.mailbox.live.state();
         let Some(loaded) = &state.loaded else { return Ok(None) };
-        for span in loaded.spans.iter().filter(|s| s.unseen > 0) {
+        for span in loaded.spans.iter().filter(|s| s.counters.unseen > 0) {
             let chunk = self.account.chunk(self.mailbox.id, span).await?;
             let sets = self.account.flagsets.table();
             let unseen = |row: &&Row| sets.set(row.flagset).is_some_and(|s| !s.set.has(SystemFlag::Seen));

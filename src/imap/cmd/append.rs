@@ -29,7 +29,10 @@ pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Sto
     let (mut arriving, mut next) = (arriving, head.message.clone());
     let end = loop {
         octets += arriving.octets;
-        if let Err(stop) = admit(session, &next, &arriving, messages.len() + 1, octets) {
+        let count = messages.len() + 1;
+        let admitted =
+            admit(session, &next, &arriving, count, octets).and_then(|()| Ok(account.room_for(octets, count as u64)?));
+        if let Err(stop) = admitted {
             return session.refuse_literal(&arriving, Some(&head.tag), "APPEND", stop);
         }
         if !arriving.non_sync {
