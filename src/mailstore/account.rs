@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use rusqlite::Connection;
 
 use super::error::{Error, Result};
+use super::events::Events;
 use super::flagsets::FlagSets;
 use super::owner::{Queue, lock};
 use super::quota::{QuotaLimits, Usage};
 use super::shared::Shared;
 use super::snapshot::{Counters, Members, Membership, Span};
+use super::turn::newest_modseq;
 use crate::types::{AccountId, ContentId, Keyword, MailboxId, MailboxName, ModSeq, UidValidity};
 
 /// `attrs` bit: the mailbox is there for its children only.
@@ -285,6 +287,7 @@ pub struct AccountState {
     pub commits: AtomicU64,
     tree: RwLock<Arc<Tree>>,
     pub flagsets: FlagSets,
+    pub events: Events,
     /// What all mailboxes use together.
     pub usage: RwLock<Usage>,
     /// Limits of this account's own.
@@ -323,6 +326,7 @@ impl AccountState {
             commits: AtomicU64::new(0),
             tree: RwLock::default(),
             flagsets: FlagSets::default(),
+            events: Events::default(),
             usage: RwLock::default(),
             quota: RwLock::default(),
             files_in_flight: Mutex::default(),
@@ -335,6 +339,7 @@ impl AccountState {
             shared,
         };
         state.reload(&conn)?;
+        state.events.start(newest_modseq(&conn)?);
         *lock(&state.writer) = Some(conn);
         state.shared.connection_opened(id);
         Ok(state)

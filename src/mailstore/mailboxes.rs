@@ -7,7 +7,7 @@ use rusqlite::params;
 use super::account::{ATTR_NOSELECT, Live, Loaded, Mailbox, State};
 use super::error::{Error, Result};
 use super::snapshot::Counters;
-use super::turn::{TreeChange, TreeChangeKind, Turn};
+use super::turn::{ModSeqs, TreeChange, TreeChangeKind, Turn};
 use crate::types::{MailboxId, MailboxName, ModSeq, UidValidity};
 
 /// Most names one account may be subscribed to.
@@ -18,7 +18,7 @@ const SUBSCRIPTIONS: usize = 100_000;
 pub struct Created {
     pub id: MailboxId,
     pub uid_validity: UidValidity,
-    pub modseq: ModSeq,
+    pub modseqs: ModSeqs,
 }
 
 impl Turn<'_> {
@@ -107,6 +107,7 @@ impl Turn<'_> {
 
     /// CREATE. A name that is there for its children only becomes a mailbox again.
     pub fn create(&mut self, name: &MailboxName, special_use: &str) -> Result<Created> {
+        let mark = self.mark();
         let mut levels = name.levels();
         if levels.next() == Some("INBOX") && levels.next().is_some_and(|second| second.eq_ignore_ascii_case("INBOX")) {
             return Err(Error::Forbidden("a mailbox INBOX below INBOX would be mistaken for INBOX itself"));
@@ -139,8 +140,8 @@ impl Turn<'_> {
             }
         };
         self.subscribe(name, true)?;
-        let modseq = self.next_modseq();
-        Ok(Created { id: mailbox.id, uid_validity: mailbox.uid_validity, modseq })
+        let modseqs = self.modseqs_since(mark);
+        Ok(Created { id: mailbox.id, uid_validity: mailbox.uid_validity, modseqs })
     }
 
     /// DELETE. Its messages go where expunged ones go. With children the name stays, for them only.

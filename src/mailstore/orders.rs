@@ -8,6 +8,7 @@ use super::account::Mailbox;
 use super::error::{Error, Result};
 use super::store_flags::{FlagsSet, SetFlags};
 use super::sweep::Swept;
+use super::turn::{ModSeqs, Turn};
 use super::view::View;
 use super::{Account, Copied, Created};
 use crate::metrics::METRICS;
@@ -140,21 +141,30 @@ impl Account {
     }
 
     /// DELETE.
-    pub async fn delete(&self, name: &MailboxName) -> Result<()> {
+    pub async fn delete(&self, name: &MailboxName) -> Result<ModSeqs> {
         let name = name.clone();
-        self.state.order(move |turn| turn.delete(&name)).await
+        self.tree_order(move |turn| turn.delete(&name)).await
     }
 
     /// RENAME.
-    pub async fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
+    pub async fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<ModSeqs> {
         let (from, to) = (from.clone(), to.clone());
-        self.state.order(move |turn| turn.rename(&from, &to)).await
+        self.tree_order(move |turn| turn.rename(&from, &to)).await
     }
 
     /// SUBSCRIBE or UNSUBSCRIBE.
-    pub async fn subscribe(&self, name: &MailboxName, is_on: bool) -> Result<()> {
+    pub async fn subscribe(&self, name: &MailboxName, is_on: bool) -> Result<ModSeqs> {
         let name = name.clone();
-        self.state.order(move |turn| turn.subscribe(&name, is_on).map(|_| ())).await
+        self.tree_order(move |turn| turn.subscribe(&name, is_on).map(|_| ())).await
+    }
+
+    async fn tree_order(&self, mut run: impl FnMut(&mut Turn<'_>) -> Result<()> + Send + 'static) -> Result<ModSeqs> {
+        let order = self.state.order(move |turn| {
+            let mark = turn.mark();
+            run(turn)?;
+            Ok(turn.modseqs_since(mark))
+        });
+        order.await
     }
 
     /// Lets go of what was removed longer than `keep_secs` ago; the housekeeping thread does the same by itself.

@@ -11,6 +11,7 @@ use rusqlite::{Connection, params};
 use super::account::{AccountState, Live, Loaded, Mailbox, State, Tree};
 use super::crash;
 use super::error::{Error, Result};
+use super::events::{Event, Kinds, What};
 use super::flagsets::TurnSets;
 use super::owner::Queued;
 use super::quota::{QuotaLimits, Usage};
@@ -27,6 +28,8 @@ pub struct Work {
     dirty_spans: BTreeSet<u32>,
     is_dirty: bool,
     members_changed: bool,
+    /// What the order at hand has done to its messages.
+    kinds: Kinds,
 }
 
 impl Work {
@@ -61,6 +64,7 @@ pub struct Turn<'a> {
     tree: Option<Arc<Tree>>,
     undo_tree: Option<Option<Arc<Tree>>>,
     has_written: bool,
+    events: Vec<Event>,
     /// By how much the account uses more than before this turn.
     pub growth: Usage,
     pub new_quota: Option<QuotaLimits>,
@@ -68,20 +72,20 @@ pub struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     pub fn new(conn: &'a Connection, account: &'a Arc<AccountState>) -> Result<Self> {
-        let modseq: i64 =
-            conn.prepare_cached("SELECT value FROM meta WHERE key = 'modseq'")?.query_row([], |row| row.get(0))?;
+        let ModSeq(modseq) = newest_modseq(conn)?;
         Ok(Turn {
             conn,
             account,
             sets: TurnSets::new(&account.flagsets),
             now: account.shared.clock.now_secs(),
-            modseq: modseq as u64,
-            first_modseq: modseq as u64,
+            modseq,
+            first_modseq: modseq,
             works: HashMap::new(),
             undo: Vec::new(),
             tree: None,
             undo_tree: None,
             has_written: false,
+            events: Vec::new(),
             growth: Usage::default(),
             new_quota: None,
         })
@@ -90,7 +94,7 @@ impl<'a> Turn<'a> {
     /// Runs one order in a savepoint. The outer error means that the transaction is lost.
     pub fn run(&mut self, order: &mut dyn Queued) -> Result<Result<()>> {
         self.conn.prepare_cached("SAVEPOINT one_order")?.execute([])?;
-        let (mark, modseq, growth) = (self.sets.mark(), self.modseq, self.growth);
+        let (mark, modseq, growth, events) = (self.sets.mark(), self.modseq, self.growth, self.events.len());
         self.undo.clear();
         self.undo_tree = None;
         let outcome = catch_unwind(AssertUnwindSafe(|| order.run(self)))
@@ -113,6 +117,9 @@ impl<'a> Turn<'a> {
             }
             self.sets.undo_to(mark);
             (self.modseq, self.growth) = (modseq, growth);
+            self.events.truncate(events);
+        } else {
+            self.note_messages();
         }
         self.conn.prepare_cached("RELEASE one_order")?.execute([])?;
         if let Err(Error::Fault(text)) = &outcome {
@@ -120,6 +127,25 @@ impl<'a> Turn<'a> {
             tracing::error!(account = self.account.id.0, fault = %text, "store order failed");
         }
         Ok(outcome)
+    }
+
+    /// Notes what the order that has just run did to messages.
+    fn note_messages(&mut self) {
+        for (id, _) in &self.undo {
+            let Some(work) = self.works.get_mut(id).filter(|work| !work.kinds.is_none()) else { continue };
+            let what = What::Messages { mailbox: *id, kinds: std::mem::take(&mut work.kinds) };
+            self.events.push(Event { modseq: ModSeq(self.modseq), what });
+        }
+    }
+
+    /// Where the modseqs of an order begin; see [`Turn::modseqs_since`].
+    pub fn mark(&self) -> ModSeq {
+        ModSeq(self.modseq)
+    }
+
+    /// The modseqs given out since `mark`.
+    pub fn modseqs_since(&self, mark: ModSeq) -> ModSeqs {
+        ModSeqs { after: mark, until: ModSeq(self.modseq) }
     }
 
     /// The next modseq; an order takes one for all it does.
@@ -169,6 +195,7 @@ impl<'a> Turn<'a> {
                 dirty_spans: BTreeSet::new(),
                 is_dirty: false,
                 members_changed: false,
+                kinds: Kinds::default(),
             };
             self.undo.push((id, None));
             self.works.insert(id, work);
@@ -237,6 +264,7 @@ impl<'a> Turn<'a> {
         span.max_modseq = span.max_modseq.max(row.modseq.0);
         work.state.messages += 1;
         work.state.counters.add(&added);
+        work.kinds.came = true;
         work.state.modseq = work.state.modseq.max(row.modseq);
         work.members_changed = true;
         self.has_written = true;
@@ -268,6 +296,7 @@ impl<'a> Turn<'a> {
         }
         span.counters.take(&taken);
         work.state.messages -= gone.len() as u32;
+        work.kinds.went = true;
         work.state.counters.take(&taken);
         work.state.modseq = work.state.modseq.max(modseq);
         work.members_changed = true;
@@ -310,6 +339,7 @@ impl<'a> Turn<'a> {
         span.max_modseq = span.max_modseq.max(modseq.0);
         span.counters.take(&before);
         span.counters.add(&after);
+        work.kinds.flags = true;
         work.state.counters.take(&before);
         work.state.counters.add(&after);
         work.state.modseq = work.state.modseq.max(modseq);
@@ -380,6 +410,7 @@ impl<'a> Turn<'a> {
         work.dirty_spans.clear();
         work.members_changed = true;
         work.state.is_gone = true;
+        work.kinds.went = true;
         work.state.modseq = work.state.modseq.max(modseq);
         work.is_dirty = true;
         let (bytes, messages) = (work.state.counters.bytes, work.state.messages);
@@ -399,6 +430,8 @@ impl<'a> Turn<'a> {
             .prepare_cached("DELETE FROM mailbox_change WHERE modseq <= ?")?
             .execute([modseq.0 as i64 - TREE_CHANGES_KEPT])?;
         self.has_written = true;
+        let (name, old_name) = (change.name.into(), change.old_name.map(Arc::from));
+        self.events.push(Event { modseq, what: What::Tree { kind: change.kind, name, old_name } });
         Ok(())
     }
 
@@ -435,7 +468,8 @@ impl<'a> Turn<'a> {
     }
 
     fn publish(self, is_change: bool) {
-        let Turn { account, sets, works, tree, growth, new_quota, .. } = self;
+        let newest = ModSeq(self.modseq);
+        let Turn { account, sets, works, tree, growth, new_quota, events, .. } = self;
         account.publish_usage(account.usage().plus(growth));
         if new_quota.is_some() {
             account.publish_quota(new_quota);
@@ -468,8 +502,13 @@ impl<'a> Turn<'a> {
         if is_change {
             account.commits.fetch_add(1, Ordering::AcqRel);
         }
+        let has_tree_events = events.iter().any(|event| matches!(event.what, What::Tree { .. }));
+        account.events.publish(events, newest);
         for (id, modseq) in told {
             account.shared.hub.tell(account.id, id, modseq);
+        }
+        if has_tree_events {
+            account.shared.hub.tell_account(account.id, newest);
         }
     }
 
@@ -537,6 +576,26 @@ pub enum TreeChangeKind {
     Rename = 3,
     Subscribe = 4,
     Unsubscribe = 5,
+}
+
+/// The modseqs one order took: a session knows its own changes by them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModSeqs {
+    pub after: ModSeq,
+    pub until: ModSeq,
+}
+
+impl ModSeqs {
+    pub fn contains(self, modseq: ModSeq) -> bool {
+        self.after < modseq && modseq <= self.until
+    }
+}
+
+/// The modseq of the account's last change.
+pub fn newest_modseq(conn: &Connection) -> Result<ModSeq> {
+    let newest: i64 =
+        conn.prepare_cached("SELECT value FROM meta WHERE key = 'modseq'")?.query_row([], |row| row.get(0))?;
+    Ok(ModSeq(newest as u64))
 }
 
 /// A row of `mailbox_change`.
