@@ -35,8 +35,11 @@ const fn row(word: &'static str, needs: Needs, tell: Tell) -> Row {
 /// True for a command that switches CONDSTORE on by being used (RFC 7162 §3.1).
 pub fn enables_condstore(body: &Body) -> bool {
     match body {
-        Body::Select(select) | Body::Examine(select) => select.condstore || select.qresync.is_some(),
+        // SELECT tells HIGHESTMODSEQ by itself; see cmd/select.rs.
+        Body::Select(_) | Body::Examine(_) => false,
         Body::Status(status) => status.items.contains(&StatusItem::HighestModSeq),
+        // With VANISHED it is on already, or the command is refused.
+        Body::Fetch(fetch) if fetch.vanished => false,
         Body::Fetch(fetch) => fetch.changed_since.is_some() || fetch.items.contains(&FetchItem::ModSeq),
         Body::Store(store) => store.unchanged_since.is_some(),
         Body::Search(search) => search.key.has_mod_seq(),
@@ -75,6 +78,8 @@ pub fn row_of(body: &Body) -> Row {
         Body::Unselect => row("UNSELECT", Selected, Nothing),
         Body::Expunge => row("EXPUNGE", Selected, Everything),
         Body::UidExpunge(_) => row("UID EXPUNGE", Selected, Everything),
+        // RFC 7162 §3.2.10.2: numbers must not shift under a UID SEARCH that has some in its keys.
+        Body::Search(search) if search.uid && search.key.has_numbers() => row("UID SEARCH", Selected, Nothing),
         Body::Search(search) if search.uid => row("UID SEARCH", Selected, Everything),
         Body::Search(_) => row("SEARCH", Selected, Nothing),
         Body::Fetch(fetch) if fetch.uid => row("UID FETCH", Selected, Everything),

@@ -324,9 +324,13 @@ impl Session {
         let Command { tag, body } = command;
         let row = row_of(&body);
         let started = Instant::now();
-        self.enabled.condstore |= enables_condstore(&body);
         let answer = match self.in_right_state(row).and_then(|()| self.within_limits(&body)) {
-            Ok(()) => self.dispatch(&tag, row, body).await,
+            Ok(()) => {
+                if enables_condstore(&body) {
+                    self.enable_condstore();
+                }
+                self.dispatch(&tag, row, body).await
+            }
             Err(refused) => Err(refused),
         };
         if let Err(Stop::Gone) = answer {
@@ -346,6 +350,18 @@ impl Session {
             );
         }
         Ok(())
+    }
+
+    /// From now on every answer about flags carries its MODSEQ.
+    pub fn enable_condstore(&mut self) {
+        if std::mem::replace(&mut self.enabled.condstore, true) {
+            return;
+        }
+        if let State::Selected(_, selection) = &self.state {
+            // RFC 7162 §3.1: what it knows of the mailbox that is open already stands at this modseq.
+            let code = Code::HighestModSeq(selection.view.modseq());
+            write_condition(&mut self.channel.out, None, Condition::Ok, Some(&code), "MODSEQ is told from now on");
+        }
     }
 
     async fn tell_changes(&mut self, row: Row) -> Result<(), Stop> {

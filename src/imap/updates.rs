@@ -11,9 +11,9 @@ use crate::wire::{fetch, write};
 /// What a client has switched on (RFC 5161), for the rest of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Enabled {
-    /// Flags are told with their MODSEQ (RFC 7162 §3.1).
+    /// Flags are told with their UID and MODSEQ (RFC 7162 §3.1, §3.2.4).
     pub condstore: bool,
-    /// Expunges are told as VANISHED, flags with the UID (RFC 7162 §3.2.3).
+    /// Expunges are told as VANISHED (RFC 7162 §3.2.3).
     pub qresync: bool,
 }
 
@@ -23,6 +23,13 @@ pub struct Manner {
     pub enabled: Enabled,
     /// Flag changes carry the UID: after a UID command (RFC 3501 §7.4.2 allows it always).
     pub with_uid: bool,
+}
+
+impl Manner {
+    /// RFC 7162 §3.2.4: whoever is told MODSEQ is told the UID too.
+    fn tells_uid(self) -> bool {
+        self.with_uid || self.enabled.condstore
+    }
 }
 
 /// All flags a mailbox can show, for FLAGS and PERMANENTFLAGS (RFC 3501 §7.2.6).
@@ -97,7 +104,7 @@ async fn write_expunged(selection: &Selection, channel: &mut Channel, changes: &
 pub fn write_flag_change(selection: &Selection, out: &mut Vec<u8>, manner: Manner, table: &FlagTable, row: &Row) {
     let Some(seq) = selection.view.membership().seq(row.uid.0) else { return };
     fetch::write_open(out, Seq(seq));
-    if manner.with_uid || manner.enabled.qresync {
+    if manner.tells_uid() {
         fetch::write_uid(out, Uid(row.uid.0));
     }
     write_row_flags(selection, out, table, row);
@@ -111,7 +118,7 @@ pub fn write_flag_change(selection: &Selection, out: &mut Vec<u8>, manner: Manne
 pub fn write_mod_seq_only(selection: &Selection, out: &mut Vec<u8>, manner: Manner, row: &Row) {
     let Some(seq) = selection.view.membership().seq(row.uid.0) else { return };
     fetch::write_open(out, Seq(seq));
-    if manner.with_uid || manner.enabled.qresync {
+    if manner.tells_uid() {
         fetch::write_uid(out, Uid(row.uid.0));
     }
     fetch::write_mod_seq(out, row.modseq);

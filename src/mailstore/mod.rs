@@ -8,6 +8,7 @@ mod blobs;
 mod care;
 mod changes;
 mod check;
+mod commit;
 mod connection;
 mod copy;
 mod crash;

@@ -144,6 +144,20 @@ impl SearchKey {
         false
     }
 
+    /// True when it names messages by their sequence numbers.
+    pub fn has_numbers(&self) -> bool {
+        let mut left = vec![self];
+        while let Some(key) = left.pop() {
+            match key {
+                SearchKey::And(keys) | SearchKey::Or(keys) => left.extend(keys),
+                SearchKey::Not(key) => left.push(key),
+                SearchKey::Numbers(_) => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+
     /// The sets of numbers and UIDs in it.
     pub fn sets(&self) -> Vec<&NumSet> {
         let mut sets = Vec::new();

@@ -7,22 +7,27 @@ use crate::wire::login::write_enabled;
 pub fn enable(session: &mut Session, names: &[String]) -> Answer {
     let before = session.enabled;
     let mut told = Vec::new();
+    let mut condstore = false;
     for name in names {
-        let enabled = &mut session.enabled;
-        match name.to_ascii_uppercase().as_str() {
+        match name.as_str() {
             "CONDSTORE" if !before.condstore => {
-                enabled.condstore = true;
+                condstore = true;
                 told.push("CONDSTORE");
             }
             "QRESYNC" if !before.qresync => {
                 // RFC 7162 §3.2.3: QRESYNC brings CONDSTORE along.
-                (enabled.qresync, enabled.condstore) = (true, true);
+                condstore = true;
+                session.enabled.qresync = true;
                 told.push("QRESYNC");
             }
             _ => {}
         }
     }
+    told.sort_unstable();
     told.dedup();
     write_enabled(&mut session.channel.out, told);
+    if condstore {
+        session.enable_condstore();
+    }
     Ok(Done::default())
 }

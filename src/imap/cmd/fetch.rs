@@ -210,10 +210,12 @@ fn write_short(
     let out = &mut cx.channel.out;
     let seq = cx.selection.view.membership().seq(row.uid.0).unwrap_or(0);
     wire::write_open(out, Seq(seq));
-    if plan.with_uid {
+    let is_newly_seen = newly.contains(row.uid.0);
+    // RFC 7162 §3.2.4: a client that is told MODSEQ is told the UID too, when flags change.
+    if plan.with_uid || (is_newly_seen && cx.enabled.condstore) {
         wire::write_uid(out, row.uid);
     }
-    if !plan.tells_flags && newly.contains(row.uid.0) {
+    if !plan.tells_flags && is_newly_seen {
         // RFC 3501 §6.4.5: when flags change because of the FETCH, they are part of its answer.
         write_row_flags(cx.selection, out, table, row);
     }

@@ -29,6 +29,7 @@ pub async fn select(session: &mut Session, arguments: Select, is_examine: bool) 
         // RFC 7162 §3.2.5
         return Err(bad("QRESYNC has to be enabled first"));
     }
+    session.enabled.condstore |= arguments.condstore || arguments.qresync.is_some();
     let view = account.open(&name, is_examine).await?;
     let unseen = view.first_unseen().await?;
     let out = &mut session.channel.out;
@@ -77,17 +78,15 @@ async fn resynchronise(selection: &Selection, session: &mut Session, known: QRes
 
 /// CLOSE expunges without telling, unless the mailbox was opened for reading only.
 pub async fn close(session: &mut Session) -> Answer {
-    let mut code = None;
     if let State::Selected(_, selection) = &session.state
         && !selection.is_read_only
         && !selection.view.is_gone()
     {
-        let (_, modseq) = selection.view.expunge(None).await?;
-        // RFC 7162 §3.2.9
-        code = modseq.filter(|_| session.enabled.qresync).map(Code::HighestModSeq);
+        // RFC 7162 §3.2.8: HIGHESTMODSEQ must not be told here, the client was not told of the expunges before it.
+        selection.view.expunge(None).await?;
     }
     session.unselect();
-    Ok(Done { code, text: String::new() })
+    Ok(Done::default())
 }
 
 pub fn unselect(session: &mut Session) -> Answer {

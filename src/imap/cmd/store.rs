@@ -33,17 +33,20 @@ pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
         selection.view.know_keywords(keywords);
     }
     // RFC 3501 §6.4.6: .SILENT spares the client what it knows, not what others changed before.
-    // RFC 7162 §3.1.3: it does not spare it the new MODSEQ.
+    // RFC 7162 §3.1.3: it does not spare it the new MODSEQ; and what failed UNCHANGEDSINCE is told as it is, so that
+    // the client need not ask.
     let told = match (arguments.silent, enabled.condstore) {
-        (false, _) => uids.difference(&done.modified),
+        (false, _) => uids.clone(),
+        (true, true) if arguments.unchanged_since.is_some() => uids.clone(),
         (true, true) => done.changed.clone(),
         (true, false) => done.news.clone(),
     };
+    let flags_too = |uid| !arguments.silent || done.news.contains(uid) || done.modified.contains(uid);
     let manner = Manner { enabled, with_uid: arguments.uid };
     let table = selection.view.flag_table();
     for (span, piece) in selection.view.by_span(&told) {
         for row in selection.view.rows(span, &piece).await? {
-            if arguments.silent && !done.news.contains(row.uid.0) {
+            if !flags_too(row.uid.0) {
                 write_mod_seq_only(selection, &mut channel.out, manner, &row);
             } else {
                 write_flag_change(selection, &mut channel.out, manner, &table, &row);
