@@ -3,7 +3,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::types::{Date, Flag, Keyword, MailboxArgument, MailboxName, ModSeq, NumSet, SetBound, SystemFlag};
+use crate::types::{
+    Date, Flag, Keyword, MailboxArgument, MailboxName, ModSeq, NumSet, ObjectId, SetBound, SystemFlag, UidRuns,
+};
 use crate::wire::{Dialect, write};
 
 pub(super) fn text(out: &mut Vec<u8>, text: &str) {
@@ -16,7 +18,7 @@ pub(super) fn name(out: &mut Vec<u8>, mailbox: &MailboxArgument, dialect: Dialec
 }
 
 pub(super) fn set(out: &mut Vec<u8>, set: &NumSet) {
-    let NumSet::Ranges(ranges) = set else { panic!("not made") };
+    let NumSet::Ranges(ranges) = set else { return out.push(b'$') };
     let bound = |bound: SetBound| match bound {
         SetBound::Number(n) => n.to_string(),
         SetBound::Star => "*".to_owned(),
@@ -52,7 +54,16 @@ pub(super) fn mailboxes() -> impl Strategy<Value = MailboxArgument> {
 
 pub(super) fn sets() -> impl Strategy<Value = NumSet> {
     let bound = prop_oneof![4 => (1u32..).prop_map(SetBound::Number), 1 => Just(SetBound::Star)];
-    vec((bound.clone(), bound), 1..5).prop_map(NumSet::Ranges)
+    prop_oneof![9 => vec((bound.clone(), bound), 1..5).prop_map(NumSet::Ranges), 1 => Just(NumSet::Saved)]
+}
+
+/// Never none.
+pub(super) fn runs() -> impl Strategy<Value = UidRuns> {
+    vec(1u32..500, 1..6).prop_map(|numbers| numbers.into_iter().collect())
+}
+
+pub(super) fn object_ids() -> impl Strategy<Value = ObjectId> {
+    "[A-Za-z0-9_-]{1,12}".prop_map(|id| ObjectId::new(&id).expect("an id"))
 }
 
 pub(super) fn mod_seqs() -> impl Strategy<Value = ModSeq> {

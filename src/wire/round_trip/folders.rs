@@ -1,12 +1,11 @@
 //! SELECT and LIST as a client writes them, and of every kind.
 
-use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::common::{mailboxes, mod_seqs, name, text};
+use super::common::{mailboxes, mod_seqs, name, runs, text};
 use crate::types::command::{QResync, Select};
-use crate::types::{Pattern, UidRuns, UidValidity};
+use crate::types::{Pattern, UidValidity};
 use crate::wire::Dialect;
 
 /// Patterns cannot be written back, they are only matched. So a command is made together with its text for them.
@@ -37,7 +36,6 @@ pub(super) fn pattern(out: &mut Vec<u8>, word: &str, pattern: &Pattern) {
 }
 
 pub(super) fn selects() -> impl Strategy<Value = Select> {
-    let runs = || vec(1u32..500, 1..6).prop_map(|numbers| numbers.into_iter().collect::<UidRuns>());
     let qresync =
         (1u32.., mod_seqs(), option::of(runs()), option::of(runs())).prop_map(|(validity, mod_seq, uids, pairs)| {
             let known_pairs = pairs.map(|runs| (runs.clone(), runs));

@@ -2,6 +2,7 @@
 //! properties that hold for all commands: what is written is read the same, and nothing at all makes the parser fail
 //! in another way than by saying what is wrong.
 
+mod answer;
 mod common;
 mod fetch;
 mod folders;
@@ -14,10 +15,10 @@ use proptest::prelude::*;
 use self::common::{flags, listed, mailboxes, mod_seqs, name, octets, set, sets, text};
 use self::fetch::{fetches, item};
 use self::folders::{PATTERNS, pattern, select, selects};
-use self::search::{key, search_keys};
+use self::search::{search, searches, sort, sorts, thread, threads};
 use super::{Dialect, parse, parse_in, write};
 use crate::types::command::{Authenticate, Copy, Create, FlagChange, Login, Rename, Store};
-use crate::types::{Body, Command, List, Lsub, MailboxArgument, NumSet, Pattern, Search, Secret, Status, StatusItem};
+use crate::types::{Body, Command, List, Lsub, MailboxArgument, NumSet, Pattern, Secret, Status, StatusItem};
 
 /// The command as a client would send it, without its line end.
 fn written(command: &Command, dialect: Dialect) -> Vec<u8> {
@@ -85,13 +86,9 @@ fn written(command: &Command, dialect: Dialect) -> Vec<u8> {
             listed(out, &status.items, |out, item| text(out, item.wire()));
         }
         Body::UidExpunge(uids) => numbers(out, true, "EXPUNGE", uids),
-        Body::Search(search) => {
-            text(out, if search.uid { "UID SEARCH " } else { "SEARCH " });
-            if let Some(charset) = &search.charset {
-                text(out, &format!("CHARSET {charset} "));
-            }
-            key(out, &search.key);
-        }
+        Body::Search(args) => search(out, args),
+        Body::Sort(args) => sort(out, args),
+        Body::Thread(args) => thread(out, args),
         Body::Fetch(fetch) => {
             numbers(out, fetch.uid, "FETCH", &fetch.set);
             out.push(b' ');
@@ -177,8 +174,9 @@ fn bodies() -> impl Strategy<Value = Body> {
     ];
     let messages = prop_oneof![
         sets().prop_map(Body::UidExpunge),
-        (any::<bool>(), option::of("[A-Za-z0-9-]{1,9}"), search_keys())
-            .prop_map(|(uid, charset, key)| Body::Search(Search { uid, charset, key })),
+        searches().prop_map(Body::Search),
+        sorts().prop_map(Body::Sort),
+        threads().prop_map(Body::Thread),
         fetches().prop_map(Body::Fetch),
         stores().prop_map(Body::Store),
         copies().prop_map(Body::Copy),
@@ -237,6 +235,9 @@ fn doubled_spaces_are_refused_everywhere() {
         "a UID FETCH 1 (FLAGS BODY[HEADER.FIELDS (a b)]) (CHANGEDSINCE 1 VANISHED)",
         "a STORE 1 (UNCHANGEDSINCE 1) FLAGS (a b)",
         "a SEARCH CHARSET UTF-8 OR (NOT SEEN DRAFT) HEADER a b MODSEQ 5",
+        "a UID SEARCH RETURN (MIN PARTIAL 1:2) CHARSET UTF-8 OLDER 5 SAVEDON 1-Feb-1994 EMAILID a UID $ UIDAFTER 7",
+        "a SORT RETURN (COUNT SAVE) (REVERSE DATE SIZE) UTF-8 NOT SEEN",
+        "a UID THREAD REFS UTF-8 OR SEEN DRAFT",
         "a COPY 1 b",
         "a ID (\"a\" \"b\" \"c\" NIL)",
         "a ENABLE a b",
