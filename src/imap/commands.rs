@@ -82,6 +82,11 @@ pub fn row_of(body: &Body) -> Row {
         Body::Search(search) if search.uid && search.key.has_numbers() => row("UID SEARCH", Selected, Nothing),
         Body::Search(search) if search.uid => row("UID SEARCH", Selected, Everything),
         Body::Search(_) => row("SEARCH", Selected, Nothing),
+        // RFC 5256 §3: EXPUNGE is not permitted with SORT and THREAD, but with their UID forms.
+        Body::Sort(sort) if sort.uid => row("UID SORT", Selected, Everything),
+        Body::Sort(_) => row("SORT", Selected, Nothing),
+        Body::Thread(thread) if thread.uid => row("UID THREAD", Selected, Everything),
+        Body::Thread(_) => row("THREAD", Selected, Nothing),
         Body::Fetch(fetch) if fetch.uid => row("UID FETCH", Selected, Everything),
         Body::Fetch(_) => row("FETCH", Selected, Nothing),
         Body::Store(store) if store.uid => row("UID STORE", Selected, Everything),

@@ -471,6 +471,8 @@ impl Session {
             Body::Expunge => cmd::expunge::expunge(self.selected()?, None).await,
             Body::UidExpunge(set) => cmd::expunge::expunge(self.selected()?, Some(&set)).await,
             Body::Search(arguments) => cmd::search::search(self.selected()?, arguments).await,
+            Body::Sort(_) => Err(no(Code::Cannot, "SORT is not offered")),
+            Body::Thread(_) => Err(no(Code::Cannot, "THREAD is not offered")),
             Body::Fetch(arguments) => cmd::fetch::fetch(self.selected()?, arguments).await,
             Body::Store(arguments) => cmd::store::store(self.selected()?, arguments).await,
             Body::Copy(arguments) => cmd::copy::copy(self.selected()?, arguments).await,

@@ -3,7 +3,8 @@
 //! APPEND is missing on purpose: it is told piece by piece, see [`crate::types::append`].
 
 use super::{
-    BadMailboxName, Fetch, Flag, List, Lsub, MailboxName, ModSeq, NumSet, Search, Secret, Status, UidRuns, UidValidity,
+    BadMailboxName, Fetch, Flag, List, Lsub, MailboxName, ModSeq, NumSet, Search, Secret, Sort, Status, Thread,
+    UidRuns, UidValidity,
 };
 
 /// A mailbox name as an argument. A bad name is no syntax error: the command is answered NO, with this reason.
@@ -59,6 +60,9 @@ pub enum Body {
     /// RFC 4315 §2.1
     UidExpunge(NumSet),
     Search(Search),
+    /// RFC 5256
+    Sort(Sort),
+    Thread(Thread),
     Fetch(Fetch),
     Store(Store),
     Copy(Copy),

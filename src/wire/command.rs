@@ -4,7 +4,7 @@ use nom::Parser;
 
 use super::dialect::Dialect;
 use super::garbled::{Garbled, Parsed, expected, fail};
-use super::{fetch, lexical, list, login, mailbox, search, select, status, store};
+use super::{fetch, lexical, list, login, mailbox, search, select, sort, status, store, thread};
 use crate::types::{Body, Command};
 
 /// Reads the arguments of one command. The input begins right behind the command's word.
@@ -24,6 +24,8 @@ const COMMANDS: &[(&str, Arguments)] = &[
     ("LIST", |i, dialect| list::command(i, dialect, false)),
     ("XLIST", |i, dialect| list::command(i, dialect, true)),
     ("LSUB", list::lsub),
+    ("SORT", |i, _| sort::command(i, false)),
+    ("THREAD", |i, _| thread::command(i, false)),
     ("COPY", |i, dialect| store::copy(i, dialect, false).map(|(i, copy)| (i, Body::Copy(copy)))),
     ("MOVE", |i, dialect| store::copy(i, dialect, false).map(|(i, copy)| (i, Body::Move(copy)))),
     ("EXPUNGE", |i, _| Ok((i, Body::Expunge))),
@@ -46,11 +48,13 @@ const COMMANDS: &[(&str, Arguments)] = &[
     ("APPEND", append_without_literal),
 ];
 
-/// The words that may follow UID (RFC 3501 §6.4.8, RFC 4315 §2.1, RFC 6851 §3.2).
+/// The words that may follow UID (RFC 3501 §6.4.8, RFC 4315 §2.1, RFC 5256 §3, RFC 6851 §3.2).
 const UID_COMMANDS: &[(&str, Arguments)] = &[
     ("FETCH", |i, _| fetch::command(i, true)),
     ("STORE", |i, _| store::store(i, true)),
     ("SEARCH", |i, _| search::command(i, true)),
+    ("SORT", |i, _| sort::command(i, true)),
+    ("THREAD", |i, _| thread::command(i, true)),
     ("COPY", |i, dialect| store::copy(i, dialect, true).map(|(i, copy)| (i, Body::Copy(copy)))),
     ("MOVE", |i, dialect| store::copy(i, dialect, true).map(|(i, copy)| (i, Body::Move(copy)))),
     ("EXPUNGE", |i, _| store::uid_expunge(i)),
@@ -100,7 +104,7 @@ fn body(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
 /// uid = "UID" SP (copy / fetch / search / store)
 fn uid(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
     let (i, ()) = lexical::space(i)?;
-    look_up(i, dialect, UID_COMMANDS, "FETCH, STORE, SEARCH, COPY, MOVE or EXPUNGE")
+    look_up(i, dialect, UID_COMMANDS, "FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE or EXPUNGE")
 }
 
 fn look_up<'a>(i: &'a [u8], dialect: Dialect, table: &[(&str, Arguments)], what: &'static str) -> Parsed<'a, Body> {
@@ -165,7 +169,7 @@ mod tests {
         assert_eq!(bad("a1 FROB x"), "expected a command at octet 4");
         assert_eq!(bad("a1  NOOP"), "expected a single space at octet 4");
         assert_eq!(bad("a1"), "expected a space at octet 3");
-        assert_eq!(bad("a1 UID NOOP"), "expected FETCH, STORE, SEARCH, COPY, MOVE or EXPUNGE at octet 8");
+        assert_eq!(bad("a1 UID NOOP"), "expected FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE or EXPUNGE at octet 8");
         assert_eq!(bad("a1 SELECT "), "expected a mailbox name at octet 11");
         assert_eq!(bad("a1 APPEND INBOX"), "expected a literal with the message at octet 16");
         assert_eq!(bad("a1 NOOP (((((((("), "expected the end of the command at octet 8");

@@ -7,7 +7,7 @@ use nom::Parser;
 use nom::bytes::complete::{tag as exactly, take_while, take_while1};
 
 use super::garbled::{Parsed, Wrong, expected, fail};
-use crate::types::{Flag, Keyword, ModSeq, NumSet, SetBound, SystemFlag, UidRuns};
+use crate::types::{Flag, Keyword, ModSeq, NumSet, ObjectId, PartialRange, SetBound, SystemFlag, UidRuns};
 
 /// ATOM-CHAR = <any CHAR except atom-specials>
 pub(super) fn is_atom_char(b: u8) -> bool {
@@ -122,6 +122,29 @@ pub(super) fn nz_number(i: &[u8]) -> Parsed<'_, u32> {
     digits(i, 1 << 32, what).map(|(i, n)| (i, n as u32))
 }
 
+/// objectid = 1*255(ALPHA / DIGIT / "_" / "-") (RFC 8474 §7)
+pub(super) fn object_id(i: &[u8]) -> Parsed<'_, ObjectId> {
+    let what = "an object identifier";
+    let (rest, id) = expected(what, take_while1(ObjectId::is_octet)).parse(i)?;
+    match ObjectId::new(ascii(id)) {
+        Some(id) => Ok((rest, id)),
+        None => fail(i, "an object identifier of at most 255 octets"),
+    }
+}
+
+/// partial-range = nz-number ":" nz-number / "-" nz-number ":" "-" nz-number (RFC 9394 §4)
+pub(super) fn partial_range(i: &[u8]) -> Parsed<'_, PartialRange> {
+    let from_last = i.first() == Some(&b'-');
+    let position = |i| match from_last {
+        true => mark(b'-', "\"-\" and a position")(i).and_then(|(i, ())| nz_number(i)),
+        false => nz_number(i),
+    };
+    let (i, first) = position(i)?;
+    let (i, ()) = mark(b':', "\":\" and a second position")(i)?;
+    let (i, second) = position(i)?;
+    Ok((i, PartialRange { from_last, first, second }))
+}
+
 /// mod-sequence-valzer = "0" / mod-sequence-value (RFC 7162 §7)
 pub(super) fn mod_seq(i: &[u8]) -> Parsed<'_, ModSeq> {
     digits(i, 1 << 63, "a modification sequence").map(|(i, n)| (i, ModSeq(n)))
@@ -213,8 +236,18 @@ fn set_bound(i: &[u8]) -> Parsed<'_, SetBound> {
     }
 }
 
-/// sequence-set = (seq-number / seq-range) *("," sequence-set); seq-range = seq-number ":" seq-number
+/// sequence-set = (seq-number / seq-range) *("," sequence-set) / "$"; seq-range = seq-number ":" seq-number
+///
+/// `$` is a set of its own (RFC 5182 §3), never a member of a longer one.
 pub(super) fn num_set(i: &[u8]) -> Parsed<'_, NumSet> {
+    match i.strip_prefix(b"$") {
+        Some(rest) => Ok((rest, NumSet::Saved)),
+        None => written_set(i),
+    }
+}
+
+/// A sequence-set that says which numbers it holds.
+fn written_set(i: &[u8]) -> Parsed<'_, NumSet> {
     let mut ranges = Vec::new();
     let mut i = i;
     loop {
@@ -233,7 +266,7 @@ pub(super) fn num_set(i: &[u8]) -> Parsed<'_, NumSet> {
 
 /// A sequence-set in which "*" is not allowed: uid-set, known-uids and their like (RFC 4315 §4, RFC 7162 §7).
 pub(super) fn runs(i: &[u8]) -> Parsed<'_, UidRuns> {
-    let (rest, set) = num_set(i)?;
+    let (rest, set) = written_set(i)?;
     if set.has_star() {
         return fail(i, "a set without \"*\"");
     }
@@ -335,11 +368,29 @@ mod tests {
         use SetBound::{Number, Star};
         let set = |text: &'static str| whole(num_set(text.as_bytes()));
         assert_eq!(set("5,1:*,*"), Some(NumSet::Ranges(vec![(Number(5), Number(5)), (Number(1), Star), (Star, Star)])));
-        for bad in ["", "0", "1,", "1:", ":1", "1::2", "1,,2", "a", "1;2", "4294967296", "$"] {
+        for bad in ["", "0", "1,", "1:", ":1", "1::2", "1,,2", "a", "1;2", "4294967296", "$,1", "1,$", "$:5", "$$"] {
             assert_eq!(set(bad), None, "{bad}");
         }
+        assert_eq!(set("$"), Some(NumSet::Saved));
+        assert_eq!(whole(runs(b"$")), None);
         assert_eq!(whole(runs(b"9,3:1")).map(|r| r.wire()).as_deref(), Some("1:3,9"));
         assert_eq!(whole(runs(b"1:*")), None);
+    }
+
+    #[test]
+    fn slices_and_identifiers() {
+        let slice = |text: &'static str| whole(partial_range(text.as_bytes()));
+        assert_eq!(slice("500:400"), Some(PartialRange { from_last: false, first: 500, second: 400 }));
+        assert_eq!(slice("-1:-50"), Some(PartialRange { from_last: true, first: 1, second: 50 }));
+        for bad in ["", "1", "-1", "0:1", "1:0", "-1:1", "1:-1", "1:*", "-0:-1", "1:2,3:4", "1:4294967296", "--1:-2"] {
+            assert_eq!(slice(bad), None, "{bad}");
+        }
+        assert_eq!(whole(object_id(b"M6d_-")), ObjectId::new("M6d_-"));
+        assert!(whole(object_id(&[b'x'; 255])).is_some());
+        assert!(object_id(&[b'x'; 256]).is_err());
+        for bad in ["", "a.b", "\"a\""] {
+            assert_eq!(whole(object_id(bad.as_bytes())), None, "{bad}");
+        }
     }
 
     #[test]

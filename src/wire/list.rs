@@ -8,8 +8,7 @@ use super::dialect::Dialect;
 use super::garbled::{Parsed, Wrong, expected};
 use super::lexical::{astring, is_list_char, space, string};
 use super::write;
-use crate::types::list::{List, ListWord, Lsub, Pattern};
-use crate::types::{Body, MailboxName};
+use crate::types::{Body, List, ListWord, Lsub, MailboxName, Pattern};
 
 /// list = "LIST" SP mailbox SP list-mailbox
 pub(super) fn command(i: &[u8], dialect: Dialect, is_xlist: bool) -> Parsed<'_, Body> {

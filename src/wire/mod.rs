@@ -9,6 +9,7 @@ pub mod append;
 mod command;
 pub mod date;
 pub mod dialect;
+pub mod esearch;
 pub mod fetch;
 pub mod framer;
 mod garbled;
@@ -19,8 +20,10 @@ mod mailbox;
 pub mod response;
 pub mod search;
 mod select;
+pub mod sort;
 pub mod status;
 mod store;
+pub mod thread;
 pub mod utf7;
 pub mod write;
 

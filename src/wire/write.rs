@@ -76,7 +76,8 @@ pub fn literal_head(out: &mut Vec<u8>, octets: u64) {
     out.extend_from_slice(b"}\r\n");
 }
 
-fn quoted(out: &mut Vec<u8>, octets: &[u8]) {
+/// A quoted string; what it holds must fit into one.
+pub(super) fn quoted(out: &mut Vec<u8>, octets: &[u8]) {
     out.push(b'"');
     for b in octets {
         if matches!(b, b'"' | b'\\') {

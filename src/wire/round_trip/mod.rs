@@ -1,0 +1,255 @@
+//! Tests across the room: a writer of commands as a client would be one, values of every kind for it, and the
+//! properties that hold for all commands: what is written is read the same, and nothing at all makes the parser fail
+//! in another way than by saying what is wrong.
+
+mod answer;
+mod common;
+mod fetch;
+mod folders;
+mod search;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use self::common::{flags, listed, mailboxes, mod_seqs, name, octets, set, sets, text};
+use self::fetch::{fetches, item};
+use self::folders::{PATTERNS, pattern, select, selects};
+use self::search::{search, searches, sort, sorts, thread, threads};
+use super::{Dialect, parse, parse_in, write};
+use crate::types::command::{Authenticate, Copy, Create, FlagChange, Login, Rename, Store};
+use crate::types::{Body, Command, List, Lsub, MailboxArgument, NumSet, Pattern, Secret, Status, StatusItem};
+
+/// The command as a client would send it, without its line end.
+fn written(command: &Command, dialect: Dialect) -> Vec<u8> {
+    let mut buffer = command.tag.clone().into_bytes();
+    let out = &mut buffer;
+    out.push(b' ');
+    let with_name = |out: &mut Vec<u8>, word: &str, mailbox: &MailboxArgument| {
+        text(out, word);
+        name(out, mailbox, dialect);
+    };
+    let numbers = |out: &mut Vec<u8>, uid: bool, word: &str, numbers: &NumSet| {
+        text(out, if uid { "UID " } else { "" });
+        text(out, word);
+        out.push(b' ');
+        set(out, numbers);
+    };
+    match &command.body {
+        Body::Capability => text(out, "CAPABILITY"),
+        Body::Noop => text(out, "noop"),
+        Body::Logout => text(out, "LOGOUT"),
+        Body::StartTls => text(out, "STARTTLS"),
+        Body::Namespace => text(out, "NAMESPACE"),
+        Body::Idle => text(out, "Idle"),
+        Body::Check => text(out, "CHECK"),
+        Body::Close => text(out, "CLOSE"),
+        Body::Unselect => text(out, "UNSELECT"),
+        Body::Expunge => text(out, "EXPUNGE"),
+        Body::Id(pairs) => {
+            text(out, "ID ");
+            listed(out, pairs, |out, (field, value)| {
+                write::string(out, field.as_bytes());
+                out.push(b' ');
+                write::nstring(out, value.as_ref().map(|v| v.as_bytes()));
+            });
+        }
+        Body::Authenticate(args) => {
+            text(out, &format!("AUTHENTICATE {}", args.mechanism));
+            if let Some(response) = &args.initial_response {
+                out.push(b' ');
+                out.extend_from_slice(if response.reveal().is_empty() { b"=" } else { response.reveal() });
+            }
+        }
+        Body::Login(login) => {
+            text(out, "LOGIN ");
+            write::astring(out, &login.user);
+            out.push(b' ');
+            write::astring(out, login.password.reveal());
+        }
+        Body::Enable(names) => text(out, &format!("ENABLE {}", names.join(" "))),
+        Body::Select(args) => select(out, "SELECT", args, dialect),
+        Body::Examine(args) => select(out, "EXAMINE", args, dialect),
+        Body::Create(create) => with_name(out, "CREATE", &create.mailbox),
+        Body::Delete(mailbox) => with_name(out, "DELETE", mailbox),
+        Body::Rename(rename) => {
+            with_name(out, "RENAME", &rename.from);
+            name(out, &rename.to, dialect);
+        }
+        Body::Subscribe(mailbox) => with_name(out, "SUBSCRIBE", mailbox),
+        Body::Unsubscribe(mailbox) => with_name(out, "UNSUBSCRIBE", mailbox),
+        Body::List(list) => pattern(out, if list.is_xlist { "XLIST" } else { "LIST" }, &list.patterns[0]),
+        Body::Lsub(lsub) => pattern(out, "LSUB", &lsub.pattern),
+        Body::Status(status) => {
+            with_name(out, "STATUS", &status.mailbox);
+            out.push(b' ');
+            listed(out, &status.items, |out, item| text(out, item.wire()));
+        }
+        Body::UidExpunge(uids) => numbers(out, true, "EXPUNGE", uids),
+        Body::Search(args) => search(out, args),
+        Body::Sort(args) => sort(out, args),
+        Body::Thread(args) => thread(out, args),
+        Body::Fetch(fetch) => {
+            numbers(out, fetch.uid, "FETCH", &fetch.set);
+            out.push(b' ');
+            listed(out, &fetch.items, item);
+            if let Some(since) = fetch.changed_since {
+                let vanished = if fetch.vanished { " VANISHED" } else { "" };
+                text(out, &format!(" (CHANGEDSINCE {since}{vanished})"));
+            }
+        }
+        Body::Store(store) => {
+            numbers(out, store.uid, "STORE", &store.set);
+            if let Some(since) = store.unchanged_since {
+                text(out, &format!(" (UNCHANGEDSINCE {since})"));
+            }
+            text(
+                out,
+                match store.change {
+                    FlagChange::Replace => " FLAGS",
+                    FlagChange::Add => " +FLAGS",
+                    FlagChange::Remove => " -FLAGS",
+                },
+            );
+            text(out, if store.silent { ".SILENT " } else { " " });
+            listed(out, &store.flags, |out, flag| text(out, flag.wire()));
+        }
+        Body::Copy(copy) => {
+            numbers(out, copy.uid, "COPY", &copy.set);
+            name(out, &copy.mailbox, dialect);
+        }
+        Body::Move(copy) => {
+            numbers(out, copy.uid, "MOVE", &copy.set);
+            name(out, &copy.mailbox, dialect);
+        }
+    }
+    buffer
+}
+
+fn stores() -> impl Strategy<Value = Store> {
+    let change = prop_oneof![Just(FlagChange::Replace), Just(FlagChange::Add), Just(FlagChange::Remove)];
+    (sets(), any::<bool>(), change, any::<bool>(), vec(flags(), 0..5), option::of(mod_seqs())).prop_map(
+        |(set, uid, change, silent, flags, unchanged_since)| Store { set, uid, change, silent, flags, unchanged_since },
+    )
+}
+
+fn bodies() -> impl Strategy<Value = Body> {
+    let bare = [
+        Body::Capability,
+        Body::Noop,
+        Body::Logout,
+        Body::StartTls,
+        Body::Namespace,
+        Body::Idle,
+        Body::Check,
+        Body::Close,
+        Body::Unselect,
+        Body::Expunge,
+    ];
+    let patterns =
+        || proptest::sample::select(&PATTERNS[..]).prop_map(|(reference, name)| Pattern::new(reference, name));
+    let copies = || (sets(), any::<bool>(), mailboxes()).prop_map(|(set, uid, mailbox)| Copy { set, uid, mailbox });
+    let responses = option::of("([a-z+/]{4}){0,3}").prop_map(|response| response.map(Secret::new));
+    let access = prop_oneof![
+        proptest::sample::select(bare.to_vec()),
+        vec(("[a-z \"]{0,9}", option::of("[a-zü\r]{0,9}")), 0..4).prop_map(Body::Id),
+        ("[A-Z0-9-]{1,9}", responses).prop_map(|(mechanism, initial_response)| {
+            Body::Authenticate(Authenticate { mechanism, initial_response })
+        }),
+        (octets(), octets()).prop_map(|(user, password)| Body::Login(Login { user, password: Secret::new(password) })),
+        vec("[A-Z0-9=+]{1,9}", 1..4).prop_map(Body::Enable),
+    ];
+    let folders = prop_oneof![
+        selects().prop_map(Body::Select),
+        selects().prop_map(Body::Examine),
+        mailboxes().prop_map(|mailbox| Body::Create(Create { mailbox })),
+        mailboxes().prop_map(Body::Delete),
+        (mailboxes(), mailboxes()).prop_map(|(from, to)| Body::Rename(Rename { from, to })),
+        mailboxes().prop_map(Body::Subscribe),
+        mailboxes().prop_map(Body::Unsubscribe),
+        (any::<bool>(), patterns()).prop_map(|(is_xlist, p)| Body::List(List { is_xlist, patterns: vec![p] })),
+        patterns().prop_map(|pattern| Body::Lsub(Lsub { pattern })),
+        (mailboxes(), vec(proptest::sample::select(&StatusItem::ALL[..]), 1..7))
+            .prop_map(|(mailbox, items)| Body::Status(Status { mailbox, items })),
+    ];
+    let messages = prop_oneof![
+        sets().prop_map(Body::UidExpunge),
+        searches().prop_map(Body::Search),
+        sorts().prop_map(Body::Sort),
+        threads().prop_map(Body::Thread),
+        fetches().prop_map(Body::Fetch),
+        stores().prop_map(Body::Store),
+        copies().prop_map(Body::Copy),
+        copies().prop_map(Body::Move),
+    ];
+    prop_oneof![1 => access, 1 => folders, 2 => messages]
+}
+
+fn commands() -> impl Strategy<Value = Command> {
+    ("[A-Za-z0-9.]{1,6}", bodies()).prop_map(|(tag, body)| Command { tag, body })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn what_is_written_is_read_the_same(command in commands(), utf8 in any::<bool>()) {
+        let dialect = Dialect { utf8 };
+        let line = written(&command, dialect);
+        prop_assert_eq!(parse_in(&line, dialect), Ok(command), "{}", String::from_utf8_lossy(&line));
+    }
+
+    #[test]
+    fn one_wrong_octet_never_does_more_than_a_bad(command in commands(), at in any::<usize>(), octet in any::<u8>()) {
+        let mut line = written(&command, Dialect::default());
+        let at = at % line.len();
+        line[at] = octet;
+        if let Err(garbled) = parse(&line) {
+            prop_assert!((1..=line.len() + 1).contains(&garbled.at), "{}", garbled);
+            prop_assert!(!garbled.expected.is_empty() && garbled.expected != "something else", "{}", garbled);
+        }
+        line.truncate(at);
+        if let Err(garbled) = parse(&line) {
+            prop_assert!((1..=line.len() + 1).contains(&garbled.at), "{}", garbled);
+            prop_assert!(!garbled.expected.is_empty() && garbled.expected != "something else", "{}", garbled);
+        }
+    }
+
+    #[test]
+    fn rubbish_is_only_ever_refused(line in vec(any::<u8>(), 0..60)) {
+        let _ = parse(&line);
+        let _ = crate::wire::literal_use(&line);
+        let _ = crate::wire::append::parse_head(&line, Dialect::default());
+    }
+}
+
+/// A mistake no parser may let through: spaces doubled anywhere outside strings, or one at the end.
+#[test]
+fn doubled_spaces_are_refused_everywhere() {
+    let lines = [
+        "a LOGIN b c",
+        "a SELECT INBOX (QRESYNC (1 2 3 (4 5)) CONDSTORE)",
+        "a RENAME b c",
+        "a LIST a b",
+        "a STATUS b (MESSAGES UNSEEN)",
+        "a UID FETCH 1 (FLAGS BODY[HEADER.FIELDS (a b)]) (CHANGEDSINCE 1 VANISHED)",
+        "a STORE 1 (UNCHANGEDSINCE 1) FLAGS (a b)",
+        "a SEARCH CHARSET UTF-8 OR (NOT SEEN DRAFT) HEADER a b MODSEQ 5",
+        "a UID SEARCH RETURN (MIN PARTIAL 1:2) CHARSET UTF-8 OLDER 5 SAVEDON 1-Feb-1994 EMAILID a UID $ UIDAFTER 7",
+        "a SORT RETURN (COUNT SAVE) (REVERSE DATE SIZE) UTF-8 NOT SEEN",
+        "a UID THREAD REFS UTF-8 OR SEEN DRAFT",
+        "a COPY 1 b",
+        "a ID (\"a\" \"b\" \"c\" NIL)",
+        "a ENABLE a b",
+        "a AUTHENTICATE PLAIN AAAA",
+    ];
+    for line in lines {
+        assert!(parse(line.as_bytes()).is_ok(), "{line}");
+        for (at, _) in line.match_indices(' ') {
+            let doubled = format!("{} {}", &line[..at], &line[at..]);
+            assert!(parse(doubled.as_bytes()).is_err(), "{doubled}");
+        }
+        assert!(parse(format!("{line} ").as_bytes()).is_err(), "{line}");
+        assert!(parse(line.to_ascii_lowercase().as_bytes()).is_ok(), "{line}");
+    }
+}
