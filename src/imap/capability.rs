@@ -47,6 +47,10 @@ pub const CAPABILITIES: &[Capability] = &[
     row("MULTIAPPEND", "3502", Offered::Always),
     row("CONDSTORE", "7162", Offered::Always),
     row("QRESYNC", "7162", Offered::Always),
+    row("ESEARCH", "4731", Offered::Always),
+    row("SEARCHRES", "5182", Offered::Always),
+    row("WITHIN", "5032", Offered::Always),
+    row("INPROGRESS", "9585", Offered::Always),
     row(
         "SPECIAL-USE",
         "6154",

@@ -16,7 +16,7 @@ use super::updates::{Enabled, Manner, tell};
 use super::{Ended, Host, Peer, Socket};
 use crate::login::Ticket;
 use crate::mailstore::Account;
-use crate::types::{Body, Code, Command, Condition, NumSet, SystemFlag};
+use crate::types::{Body, Code, Command, Condition, NumSet, Search, Sort, SystemFlag, Thread};
 use crate::wire::response::write_continuation;
 use crate::wire::{self, Announced, Dialect, Event, Limits, LiteralUse};
 
@@ -399,11 +399,11 @@ impl Session {
             }
             Body::Copy(copy) | Body::Move(copy) => vec![&copy.set],
             Body::UidExpunge(set) => vec![set],
-            Body::Search(search) => {
-                if search.key.depth() > limits.nesting {
+            Body::Search(Search { key, .. }) | Body::Sort(Sort { key, .. }) | Body::Thread(Thread { key, .. }) => {
+                if key.depth() > limits.nesting {
                     return Err(bad(format!("the search nests deeper than {} levels", limits.nesting)));
                 }
-                search.key.sets()
+                key.sets()
             }
             _ => Vec::new(),
         };
@@ -470,7 +470,7 @@ impl Session {
             Body::Idle => cmd::idle::idle(self).await,
             Body::Expunge => cmd::expunge::expunge(self.selected()?, None).await,
             Body::UidExpunge(set) => cmd::expunge::expunge(self.selected()?, Some(&set)).await,
-            Body::Search(arguments) => cmd::search::search(self.selected()?, arguments).await,
+            Body::Search(arguments) => cmd::search::search(self.selected()?, tag, arguments).await,
             Body::Sort(_) => Err(no(Code::Cannot, "SORT is not offered")),
             Body::Thread(_) => Err(no(Code::Cannot, "THREAD is not offered")),
             Body::Fetch(arguments) => cmd::fetch::fetch(self.selected()?, arguments).await,

@@ -15,6 +15,8 @@ pub struct Enabled {
     pub condstore: bool,
     /// Expunges are told as VANISHED (RFC 7162 §3.2.3).
     pub qresync: bool,
+    /// The client speaks IMAP4rev2 (RFC 9051).
+    pub rev2: bool,
 }
 
 /// How a session wants to be told.

@@ -21,6 +21,7 @@ mod flagsets;
 pub mod lock;
 mod mailboxes;
 mod migrate;
+mod object_ids;
 mod orders;
 mod owner;
 mod pages;

@@ -45,6 +45,11 @@ impl Account {
         self.state.id
     }
 
+    /// The present, by the store's clock, in seconds since 1970.
+    pub fn now_secs(&self) -> i64 {
+        self.state.shared.clock.now_secs()
+    }
+
     /// Gives a new account its INBOX and the folders every mail program looks for.
     pub(super) async fn furnish(&self) -> Result<()> {
         self.state

@@ -244,19 +244,28 @@ impl<'c> Reader<'c> {
     }
 
     pub fn internal_date(&self, mailbox: MailboxId, uid: Uid) -> Result<DateTime> {
+        self.dates(mailbox, uid).map(|(arrived, _)| arrived)
+    }
+
+    /// When the message came into this mailbox, in seconds since 1970 (RFC 8514).
+    pub fn save_date(&self, mailbox: MailboxId, uid: Uid) -> Result<i64> {
+        self.dates(mailbox, uid).map(|(_, saved)| saved)
+    }
+
+    fn dates(&self, mailbox: MailboxId, uid: Uid) -> Result<(DateTime, i64)> {
         for sql in [
-            "SELECT idate, idate_zone FROM message WHERE mbox = ? AND uid = ?",
-            "SELECT idate, idate_zone FROM removed WHERE mbox = ? AND uid = ?",
+            "SELECT idate, idate_zone, saved FROM message WHERE mbox = ? AND uid = ?",
+            "SELECT idate, idate_zone, saved FROM removed WHERE mbox = ? AND uid = ?",
         ] {
             let found = self
                 .conn
                 .prepare_cached(sql)?
                 .query_row(params![mailbox.0, uid.0], |row| {
-                    Ok(DateTime { unix_seconds: row.get(0)?, zone_minutes: row.get(1)? })
+                    Ok((DateTime { unix_seconds: row.get(0)?, zone_minutes: row.get(1)? }, row.get(2)?))
                 })
                 .optional()?;
-            if let Some(date) = found {
-                return Ok(date);
+            if let Some(dates) = found {
+                return Ok(dates);
             }
         }
         Err(Error::Fault(format!("message {uid} of mailbox {mailbox} is neither here nor removed")))

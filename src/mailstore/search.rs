@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::error::{Error, Result};
 use super::flagsets::Table;
+use super::object_ids;
 use super::pages::{HEADER_BYTES, PIECE_BYTES, Reader};
 use super::snapshot::{Row, SPAN_UIDS};
 use super::view::View;
@@ -130,6 +131,10 @@ impl Reading for Message<'_, '_> {
             return Ok(holds);
         }
         match test {
+            Test::ArrivedUntil(second) => Ok(self.arrived()? <= *second),
+            Test::ArrivedFrom(second) => Ok(self.arrived()? >= *second),
+            Test::EmailId(id) => Ok(object_ids::email_of(self.reader.conn, self.row.content)? == *id),
+            Test::ThreadId(id) => Ok(object_ids::thread_of(self.reader.conn, self.row.content)? == *id),
             Test::Before(of, _) | Test::On(of, _) | Test::Since(of, _) => Ok(of_date(test, self.date(*of)?)),
             Test::Field(name, needle) => Ok(self.header()?.field_has(name, needle)),
             Test::Body(needle) => self.body_has(needle, false),
@@ -141,9 +146,17 @@ impl Reading for Message<'_, '_> {
 }
 
 impl Message<'_, '_> {
+    fn arrived(&mut self) -> Result<i64> {
+        Ok(self.reader.internal_date(self.mailbox, self.row.uid)?.unix_seconds)
+    }
+
     fn date(&mut self, of: DateOf) -> Result<Option<DateTime>> {
         match of {
             DateOf::Arrival => self.reader.internal_date(self.mailbox, self.row.uid).map(Some),
+            DateOf::Saved => {
+                let saved = self.reader.save_date(self.mailbox, self.row.uid)?;
+                Ok(Some(DateTime::utc(saved)))
+            }
             DateOf::Sent => {
                 let sql = "SELECT sent, sent_zone FROM sortkey WHERE cid = ?";
                 let sent: Option<(Option<i64>, Option<i16>)> = self

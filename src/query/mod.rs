@@ -5,5 +5,5 @@ mod search;
 mod text;
 
 pub use fold::{fold, fold_onto};
-pub use search::{HotFacts, Question, Reading, SpanFacts, Test, Unanswerable, Verdict, hot, of_date};
+pub use search::{HotFacts, Moment, Question, Reading, SpanFacts, Test, Unanswerable, Verdict, hot, of_date};
 pub use text::{HeaderText, Needle, TextReader};

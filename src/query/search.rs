@@ -3,7 +3,9 @@
 //! leave it open of the stored text, which is read as far as the answer needs and no further.
 
 use super::text::Needle;
-use crate::types::{Date, DateOf, DateTime, FlagSet, Keyword, ModSeq, NumSet, SearchKey, SystemFlag, UidRuns};
+use crate::types::{
+    Date, DateOf, DateTime, FlagSet, Keyword, ModSeq, NumSet, ObjectId, SearchKey, SystemFlag, UidRuns,
+};
 
 /// One thing that is asked of a message.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +21,12 @@ pub enum Test {
     Before(DateOf, Date),
     On(DateOf, Date),
     Since(DateOf, Date),
+    /// Arrived at this second or before.
+    ArrivedUntil(i64),
+    /// Arrived at this second or after.
+    ArrivedFrom(i64),
+    EmailId(ObjectId),
+    ThreadId(ObjectId),
     /// A header field by its name in small letters.
     Field(String, Needle),
     Body(Needle),
@@ -40,6 +48,7 @@ impl Test {
             Test::Uids(_) | Test::Flag(_) | Test::Keyword(_) | Test::Recent(_) => Cost::Hot,
             Test::Larger(_) | Test::Smaller(_) | Test::ModSeq(_) => Cost::Hot,
             Test::Before(..) | Test::On(..) | Test::Since(..) => Cost::Columns,
+            Test::ArrivedUntil(_) | Test::ArrivedFrom(_) | Test::EmailId(_) | Test::ThreadId(_) => Cost::Columns,
             Test::Field(..) => Cost::Header,
             Test::Body(_) | Test::Text(_) => Cost::Body,
         }
@@ -132,6 +141,15 @@ pub enum Unanswerable {
     Text,
 }
 
+/// What else a search is about: the session and the time it is asked in.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<'m> {
+    /// The UIDs that are `\Recent` here.
+    pub recent: &'m UidRuns,
+    /// Seconds since 1970.
+    pub now: i64,
+}
+
 /// What a span's counters or a message's hot columns say about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -186,16 +204,16 @@ pub struct Question {
 }
 
 impl Question {
-    /// Makes a search ready. `resolve` turns a set (true: of UIDs) into UIDs that exist; `recent` are the UIDs that
-    /// are `\Recent` here. Strings are in `charset`, or without one in UTF-8, of which US-ASCII is a part.
+    /// Makes a search ready. `resolve` turns a set (true: of UIDs) into UIDs that exist. Strings are in `charset`, or
+    /// without one in UTF-8, of which US-ASCII is a part.
     pub fn new<E: From<Unanswerable>>(
         key: &SearchKey,
         charset: Option<&str>,
-        recent: &UidRuns,
+        moment: Moment<'_>,
         resolve: &impl Fn(&NumSet, bool) -> Result<UidRuns, E>,
     ) -> Result<Question, E> {
         let charset = Charset::named(charset)?;
-        let mut making = Making { charset, recent, resolve, longest_needle: 0 };
+        let mut making = Making { charset, moment, resolve, longest_needle: 0 };
         let root = making.node(key)?;
         Ok(Question { root, longest_needle: making.longest_needle })
     }
@@ -256,7 +274,8 @@ pub fn hot(test: &Test, message: &HotFacts<'_>) -> Option<bool> {
         Test::Larger(octets) => Some(u64::from(message.size) > *octets),
         Test::Smaller(octets) => Some(u64::from(message.size) < *octets),
         Test::ModSeq(since) => Some(message.modseq >= *since),
-        Test::Before(..) | Test::On(..) | Test::Since(..) | Test::Field(..) | Test::Body(_) | Test::Text(_) => None,
+        Test::Before(..) | Test::On(..) | Test::Since(..) | Test::ArrivedUntil(_) | Test::ArrivedFrom(_) => None,
+        Test::EmailId(_) | Test::ThreadId(_) | Test::Field(..) | Test::Body(_) | Test::Text(_) => None,
     }
 }
 
@@ -304,7 +323,7 @@ impl Charset {
 
 struct Making<'m, R> {
     charset: Charset,
-    recent: &'m UidRuns,
+    moment: Moment<'m>,
     resolve: &'m R,
     longest_needle: usize,
 }
@@ -324,10 +343,19 @@ impl<R> Making<'_, R> {
             SearchKey::Uids(set) => Test::Uids((self.resolve)(set, true)?),
             SearchKey::Flag(flag) => Test::Flag(*flag),
             SearchKey::Keyword(keyword) => Test::Keyword(keyword.clone()),
-            SearchKey::Recent => Test::Recent(self.recent.clone()),
+            SearchKey::Recent => Test::Recent(self.moment.recent.clone()),
             SearchKey::Before(of, day) => Test::Before(*of, *day),
             SearchKey::On(of, day) => Test::On(*of, *day),
             SearchKey::Since(of, day) => Test::Since(*of, *day),
+            // RFC 5032 §2: at least, or at most, that many seconds ago.
+            SearchKey::Older(seconds) => Test::ArrivedUntil(self.moment.now - i64::from(*seconds)),
+            SearchKey::Younger(seconds) => Test::ArrivedFrom(self.moment.now - i64::from(*seconds)),
+            // RFC 8514 §4.3: every mailbox here knows when its messages came.
+            SearchKey::SaveDateSupported => return Ok(Node::All),
+            SearchKey::EmailId(id) => Test::EmailId(id.clone()),
+            SearchKey::ThreadId(id) => Test::ThreadId(id.clone()),
+            SearchKey::UidAfter(uid) => Test::Uids(UidRuns::range(uid.0.saturating_add(1), u32::MAX)),
+            SearchKey::UidBefore(uid) => Test::Uids(UidRuns::range(1, uid.0.saturating_sub(1))),
             SearchKey::Larger(octets) => Test::Larger(*octets),
             SearchKey::Smaller(octets) => Test::Smaller(*octets),
             SearchKey::ModSeq(since) => Test::ModSeq(*since),
@@ -379,7 +407,8 @@ mod tests {
     }
 
     fn charset_question(key: SearchKey, charset: Option<&str>) -> Result<Question, String> {
-        Question::new(&key, charset, &UidRuns::range(9, 9), &|set: &NumSet, _| Ok(set.resolve(10)))
+        let moment = Moment { recent: &UidRuns::range(9, 9), now: 1_000_000 };
+        Question::new(&key, charset, moment, &|set: &NumSet, _| Ok(set.resolve(10)))
     }
 
     fn seen() -> SearchKey {

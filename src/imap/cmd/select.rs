@@ -43,7 +43,7 @@ pub async fn select(session: &mut Session, arguments: Select, is_examine: bool) 
     tell(Code::UidValidity(view.uid_validity()), "UIDs are valid");
     tell(Code::UidNext(Uid(view.uid_next())), "The next UID");
     tell(Code::HighestModSeq(view.modseq()), "The highest modification sequence");
-    let selection = Selection { view, is_read_only: is_examine, own: Vec::new() };
+    let selection = Selection { view, is_read_only: is_examine, own: Vec::new(), saved: UidRuns::new() };
     if let Some(known) = arguments.qresync.filter(|known| known.uid_validity == selection.view.uid_validity()) {
         resynchronise(&selection, session, known).await?;
     }
