@@ -6,6 +6,7 @@ pub mod capability;
 mod channel;
 mod cmd;
 mod commands;
+mod deflate;
 mod progress;
 mod selection;
 mod session;
