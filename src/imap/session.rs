@@ -477,6 +477,9 @@ impl Session {
             Body::Search(arguments) => cmd::search::search(self.selected()?, tag, arguments).await,
             Body::Sort(_) => Err(no(Code::Cannot, "SORT is not offered")),
             Body::Thread(_) => Err(no(Code::Cannot, "THREAD is not offered")),
+            Body::Fetch(arguments) if arguments.partial.is_some() => {
+                Err(no(Code::Cannot, "FETCH with PARTIAL is not offered"))
+            }
             Body::Fetch(arguments) => cmd::fetch::fetch(self.selected()?, arguments).await,
             Body::Store(arguments) => cmd::store::store(self.selected()?, arguments).await,
             Body::Copy(arguments) => cmd::copy::copy(self.selected()?, arguments).await,

@@ -72,12 +72,23 @@ pub fn content(out: &mut Vec<u8>, octets: &[u8]) {
 /// A value that may hold any octet: a string, or a literal8 when there is a NUL in it (RFC 3516 §4.3).
 pub fn binary_string(out: &mut Vec<u8>, octets: &[u8]) {
     if octets.contains(&0) {
-        out.push(b'~');
-        literal_head(out, octets.len() as u64);
+        literal8_head(out, octets.len() as u64);
         out.extend_from_slice(octets);
     } else {
         string(out, octets);
     }
+}
+
+/// Decoded content: a literal8 only when there is a NUL in it, so that the client need not look for one
+/// (RFC 3516 §4.3), else as [`content`].
+pub fn binary_content(out: &mut Vec<u8>, octets: &[u8]) {
+    if octets.contains(&0) { binary_string(out, octets) } else { content(out, octets) }
+}
+
+/// `~{n}` and the line's end; exactly `octets` octets must follow, NUL among them or not.
+pub fn literal8_head(out: &mut Vec<u8>, octets: u64) {
+    out.push(b'~');
+    literal_head(out, octets);
 }
 
 /// `{n}` and the line's end; exactly `octets` octets must follow.

@@ -3,8 +3,8 @@
 //! An answer is [`write_open`], items in any number, [`write_close`]; each item brings the space in front of it.
 //! A body of any size is [`write_section`] (or [`write_name`]), [`write::literal_head`] and its octets, in pieces.
 
-use super::section::write_section_spec;
-use crate::types::{DateTime, FlagSet, ModSeq, Section, Seq, Uid};
+use super::section::{write_path, write_section_spec};
+use crate::types::{DateTime, FlagSet, ModSeq, ObjectId, Section, Seq, Uid};
 use crate::wire::date::write_date_time;
 use crate::wire::write;
 
@@ -13,6 +13,13 @@ pub fn write_open(out: &mut Vec<u8>, seq: Seq) {
     out.extend_from_slice(b"* ");
     write::number(out, seq.0);
     out.extend_from_slice(b" FETCH (");
+}
+
+/// `* uid UIDFETCH (`, which stands for FETCH in every answer once the client has enabled UIDONLY (RFC 9586 §3.3).
+pub fn write_open_uid(out: &mut Vec<u8>, uid: Uid) {
+    out.extend_from_slice(b"* ");
+    write::number(out, uid.0);
+    out.extend_from_slice(b" UIDFETCH (");
 }
 
 /// `)` and the line's end.
@@ -61,6 +68,36 @@ pub fn write_mod_seq(out: &mut Vec<u8>, mod_seq: ModSeq) {
     out.push(b')');
 }
 
+/// `SAVEDATE "..."`, or NIL where the mailbox knows no save dates (RFC 8514 §4.2).
+pub fn write_save_date(out: &mut Vec<u8>, date: Option<DateTime>) {
+    write_name(out, "SAVEDATE");
+    match date {
+        Some(date) => write_date_time(out, date),
+        None => write::nil(out),
+    }
+}
+
+/// `EMAILID (id)` (RFC 8474 §5.3)
+pub fn write_email_id(out: &mut Vec<u8>, id: &ObjectId) {
+    write_name(out, "EMAILID");
+    write::object_id(out, id);
+}
+
+/// `THREADID (id)`, or NIL where there are no threads.
+pub fn write_thread_id(out: &mut Vec<u8>, id: Option<&ObjectId>) {
+    write_name(out, "THREADID");
+    match id {
+        Some(id) => write::object_id(out, id),
+        None => write::nil(out),
+    }
+}
+
+/// `PREVIEW text`. NIL is only for clients that said LAZY (RFC 8970 §3.2).
+pub fn write_preview(out: &mut Vec<u8>, text: Option<&str>) {
+    write_name(out, "PREVIEW");
+    write::nstring(out, text.map(str::as_bytes));
+}
+
 /// `ENVELOPE`, `BODY` or `BODYSTRUCTURE`, with a value already in the form of the wire.
 pub fn write_ready(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     write_name(out, name);
@@ -75,6 +112,33 @@ pub fn write_section(out: &mut Vec<u8>, section: &Section, origin: Option<u32>) 
     }
     out.extend_from_slice(b"BODY[");
     write_section_spec(out, section);
+    close_section(out, origin);
+}
+
+/// `BINARY[...]` as it was asked, with `<origin>` if a part of it was asked for; the decoded octets are to follow,
+/// as [`write::binary_content`], or behind [`write::literal_head`] or, if there is a NUL among them,
+/// [`write::literal8_head`] (RFC 3516 §4.3).
+pub fn write_binary(out: &mut Vec<u8>, path: &[u32], origin: Option<u32>) {
+    if out.last() != Some(&b'(') {
+        out.push(b' ');
+    }
+    out.extend_from_slice(b"BINARY[");
+    write_path(out, path);
+    close_section(out, origin);
+}
+
+/// `BINARY.SIZE[...] n`
+pub fn write_binary_size(out: &mut Vec<u8>, path: &[u32], octets: u64) {
+    if out.last() != Some(&b'(') {
+        out.push(b' ');
+    }
+    out.extend_from_slice(b"BINARY.SIZE[");
+    write_path(out, path);
+    close_section(out, None);
+    write::number(out, octets);
+}
+
+fn close_section(out: &mut Vec<u8>, origin: Option<u32>) {
     out.push(b']');
     if let Some(origin) = origin {
         out.push(b'<');
@@ -132,6 +196,35 @@ mod tests {
         write_close(&mut out);
         let expected = "* 7 FETCH (UID 4294967295 FLAGS (\\Recent \\Seen) RFC822.SIZE 5000000000 \
                         INTERNALDATE \"01-Jan-1970 00:00:00 +0000\" MODSEQ (12) ENVELOPE (NIL) BODY[] {3}\r\na\r\n)\r\n";
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+
+    #[test]
+    fn an_answer_of_extensions() {
+        let mut out = Vec::new();
+        let id = ObjectId::new("M6d99").expect("an id");
+        write_open_uid(&mut out, Uid(311));
+        write_email_id(&mut out, &id);
+        write_thread_id(&mut out, Some(&id));
+        write_thread_id(&mut out, None);
+        write_save_date(&mut out, Some(DateTime::utc(0)));
+        write_save_date(&mut out, None);
+        write_preview(&mut out, Some("Hello"));
+        write_preview(&mut out, Some("Grün"));
+        write_preview(&mut out, Some(""));
+        write_preview(&mut out, None);
+        write_binary_size(&mut out, &[1, 2], 5_000_000_000);
+        write_binary(&mut out, &[1, 2], Some(7));
+        write::binary_content(&mut out, b"a\0b");
+        write_binary(&mut out, &[], None);
+        write::binary_content(&mut out, b"ab");
+        write_binary(&mut out, &[3], None);
+        write::binary_content(&mut out, b"");
+        write_close(&mut out);
+        let expected = "* 311 UIDFETCH (EMAILID (M6d99) THREADID (M6d99) THREADID NIL \
+                        SAVEDATE \"01-Jan-1970 00:00:00 +0000\" SAVEDATE NIL \
+                        PREVIEW \"Hello\" PREVIEW {5}\r\nGrün PREVIEW \"\" PREVIEW NIL \
+                        BINARY.SIZE[1.2] 5000000000 BINARY[1.2]<7> ~{3}\r\na\0b BINARY[] {2}\r\nab BINARY[3] \"\")\r\n";
         assert_eq!(String::from_utf8_lossy(&out), expected);
     }
 }

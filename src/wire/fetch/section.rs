@@ -31,6 +31,24 @@ pub(super) fn section(i: &[u8]) -> Parsed<'_, Section> {
     Ok((i, section))
 }
 
+/// section-binary = "[" [section-part] "]" (RFC 3516 §7)
+pub(super) fn section_binary(i: &[u8]) -> Parsed<'_, Vec<u32>> {
+    let (mut i, ()) = mark(b'[', "\"[\"")(i)?;
+    let mut path = Vec::new();
+    if let Some(rest) = i.strip_prefix(b"]") {
+        return Ok((rest, path));
+    }
+    loop {
+        let (rest, part) = expected("a part number from 1 on", nz_number).parse(i)?;
+        path.push(part);
+        match rest.split_first() {
+            Some((b'.', behind)) => i = behind,
+            Some((b']', behind)) => return Ok((behind, path)),
+            _ => return fail(rest, "\".\" or \"]\""),
+        }
+    }
+}
+
 /// section-text = section-msgtext / "MIME"
 /// section-msgtext = "HEADER" / "HEADER.FIELDS" [".NOT"] SP header-list / "TEXT"
 fn section_text(i: &[u8], is_part: bool) -> Parsed<'_, SectionText> {
@@ -65,12 +83,7 @@ fn field_name(i: &[u8]) -> Parsed<'_, String> {
 
 /// What stands between the brackets: keywords in capitals, field names as the client wrote them.
 pub(in crate::wire) fn write_section_spec(out: &mut Vec<u8>, section: &Section) {
-    for (at, part) in section.path.iter().enumerate() {
-        if at > 0 {
-            out.push(b'.');
-        }
-        write::number(out, *part);
-    }
+    write_path(out, &section.path);
     let text: &[u8] = match &section.text {
         SectionText::Whole => return,
         SectionText::Header => b"HEADER",
@@ -89,5 +102,15 @@ pub(in crate::wire) fn write_section_spec(out: &mut Vec<u8>, section: &Section) 
             write::astring(out, name.as_bytes());
         }
         out.push(b')');
+    }
+}
+
+/// section-part = nz-number *("." nz-number)
+pub(super) fn write_path(out: &mut Vec<u8>, path: &[u32]) {
+    for (at, part) in path.iter().enumerate() {
+        if at > 0 {
+            out.push(b'.');
+        }
+        write::number(out, *part);
     }
 }

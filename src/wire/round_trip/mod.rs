@@ -13,7 +13,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use self::common::{flags, listed, mailboxes, mod_seqs, name, octets, set, sets, text};
-use self::fetch::{fetches, item};
+use self::fetch::{fetch, fetches};
 use self::folders::{PATTERNS, create, creates, list, lists, pattern, select, selects, status, statuses};
 use self::search::{search, searches, sort, sorts, thread, threads};
 use super::{Dialect, parse, parse_in, write};
@@ -85,15 +85,7 @@ fn written(command: &Command, dialect: Dialect) -> Vec<u8> {
         Body::Search(args) => search(out, args),
         Body::Sort(args) => sort(out, args),
         Body::Thread(args) => thread(out, args),
-        Body::Fetch(fetch) => {
-            numbers(out, fetch.uid, "FETCH", &fetch.set);
-            out.push(b' ');
-            listed(out, &fetch.items, item);
-            if let Some(since) = fetch.changed_since {
-                let vanished = if fetch.vanished { " VANISHED" } else { "" };
-                text(out, &format!(" (CHANGEDSINCE {since}{vanished})"));
-            }
-        }
+        Body::Fetch(args) => fetch(out, args),
         Body::Store(store) => {
             numbers(out, store.uid, "STORE", &store.set);
             if let Some(since) = store.unchanged_since {
@@ -230,6 +222,7 @@ fn doubled_spaces_are_refused_everywhere() {
         "a CREATE b (USE (\\Sent \\Trash))",
         "a STATUS b (MESSAGES UNSEEN)",
         "a UID FETCH 1 (FLAGS BODY[HEADER.FIELDS (a b)]) (CHANGEDSINCE 1 VANISHED)",
+        "a FETCH $ (PREVIEW (LAZY) BINARY[1] SAVEDATE EMAILID) (PARTIAL 1:2 CHANGEDSINCE 1)",
         "a STORE 1 (UNCHANGEDSINCE 1) FLAGS (a b)",
         "a SEARCH CHARSET UTF-8 OR (NOT SEEN DRAFT) HEADER a b MODSEQ 5",
         "a UID SEARCH RETURN (MIN PARTIAL 1:2) CHARSET UTF-8 OLDER 5 SAVEDON 1-Feb-1994 EMAILID a UID $ UIDAFTER 7",
