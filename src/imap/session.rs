@@ -458,12 +458,16 @@ impl Session {
             Body::Examine(arguments) => cmd::select::select(self, arguments, true).await,
             Body::Close => cmd::select::close(self).await,
             Body::Unselect => cmd::select::unselect(self),
+            Body::Create(arguments) if !arguments.uses.is_empty() => {
+                Err(no(Code::Cannot, "CREATE with USE is not offered"))
+            }
             Body::Create(arguments) => cmd::mailbox::create(self.signed_in()?, arguments).await,
             Body::Delete(name) => cmd::mailbox::delete(self.signed_in()?, name).await,
             Body::Rename(arguments) => cmd::mailbox::rename(self.signed_in()?, arguments).await,
             Body::Subscribe(name) => cmd::mailbox::subscribe(self.signed_in()?, name, true).await,
             Body::Unsubscribe(name) => cmd::mailbox::subscribe(self.signed_in()?, name, false).await,
             Body::Namespace => cmd::list::namespace(self.signed_in()?),
+            Body::List(arguments) if arguments.is_extended => Err(no(Code::Cannot, "LIST with options is not offered")),
             Body::List(arguments) => cmd::list::list(self.signed_in()?, &arguments).await,
             Body::Lsub(arguments) => cmd::list::lsub(self.signed_in()?, &arguments).await,
             Body::Status(arguments) => cmd::status::status(self.signed_in()?, arguments).await,
@@ -473,6 +477,9 @@ impl Session {
             Body::Search(arguments) => cmd::search::search(self.selected()?, tag, arguments).await,
             Body::Sort(_) => Err(no(Code::Cannot, "SORT is not offered")),
             Body::Thread(_) => Err(no(Code::Cannot, "THREAD is not offered")),
+            Body::Fetch(arguments) if arguments.partial.is_some() => {
+                Err(no(Code::Cannot, "FETCH with PARTIAL is not offered"))
+            }
             Body::Fetch(arguments) => cmd::fetch::fetch(self.selected()?, arguments).await,
             Body::Store(arguments) => cmd::store::store(self.selected()?, arguments).await,
             Body::Copy(arguments) => cmd::copy::copy(self.selected()?, arguments).await,

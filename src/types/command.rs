@@ -3,12 +3,15 @@
 //! APPEND is missing on purpose: it is told piece by piece, see [`crate::types::append`].
 
 use super::{
-    BadMailboxName, Fetch, Flag, List, Lsub, MailboxName, ModSeq, NumSet, Search, Secret, Sort, Status, Thread,
-    UidRuns, UidValidity,
+    BadMailboxName, Fetch, Flag, List, Lsub, MailboxName, ModSeq, NumSet, Search, Secret, Sort, SpecialUse, Status,
+    Thread, UidRuns, UidValidity, UnknownUse,
 };
 
 /// A mailbox name as an argument. A bad name is no syntax error: the command is answered NO, with this reason.
 pub type MailboxArgument = Result<MailboxName, BadMailboxName>;
+
+/// A special use as an argument. An unknown one is no syntax error: the command is answered NO, with this reason.
+pub type UseArgument = Result<SpecialUse, UnknownUse>;
 
 /// One whole command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +113,8 @@ pub struct QResync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Create {
     pub mailbox: MailboxArgument,
+    /// `USE (...)`: what the mailbox is to be for, each only once (RFC 6154 §3).
+    pub uses: Vec<UseArgument>,
 }
 
 /// RENAME (RFC 3501 §6.3.5).

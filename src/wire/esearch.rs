@@ -1,10 +1,8 @@
 //! What extended SEARCH and SORT add to both: the options of RETURN, and the ESEARCH line that answers them
 //! (RFC 4466 §2.6, RFC 4731, RFC 5182, RFC 5267 §3, RFC 9394).
 
-use nom::Parser;
-
-use super::garbled::{Parsed, expected, fail};
-use super::lexical::{close, open, partial_range, space, word};
+use super::garbled::{Parsed, fail};
+use super::lexical::{listed_or_none, partial_range, space, word};
 use super::write;
 use crate::types::{ModSeq, PartialRange, SearchReturn, UidRuns};
 
@@ -12,15 +10,8 @@ use crate::types::{ModSeq, PartialRange, SearchReturn, UidRuns};
 pub(super) fn return_options(i: &[u8]) -> Parsed<'_, SearchReturn> {
     let (i, _) = word(i)?;
     let (i, ()) = space(i)?;
-    let (mut i, ()) = open(i)?;
     let mut options = SearchReturn::default();
-    while i.first() != Some(&b')') {
-        if options != SearchReturn::default() {
-            i = expected("a space or \")\"", space).parse(i)?.0;
-        }
-        i = return_option(i, &mut options)?.0;
-    }
-    let (i, ()) = close(i)?;
+    let (i, _) = listed_or_none(i, |i| return_option(i, &mut options))?;
     // RFC 4731 §3.1: the empty list is equivalent to "(ALL)".
     options.all |= options == SearchReturn::default();
     Ok((i, options))

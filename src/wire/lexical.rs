@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use nom::Parser;
-use nom::bytes::complete::{tag as exactly, take_while, take_while1};
+use nom::bytes::complete::{take_while, take_while1};
 
 use super::garbled::{Parsed, Wrong, expected, fail};
 use crate::types::{Flag, Keyword, ModSeq, NumSet, ObjectId, PartialRange, SetBound, SystemFlag, UidRuns};
@@ -78,6 +78,14 @@ pub(super) fn listed<'a, T>(i: &'a [u8], element: impl FnMut(&'a [u8]) -> Parsed
     let (i, all) = spaced(i, element)?;
     let (i, ()) = expected("a space or \")\"", close).parse(i)?;
     Ok((i, all))
+}
+
+/// "(" [element *(SP element)] ")"
+pub(super) fn listed_or_none<'a, T>(i: &'a [u8], element: impl FnMut(&'a [u8]) -> Parsed<'a, T>) -> Parsed<'a, Vec<T>> {
+    match i.strip_prefix(b"()") {
+        Some(rest) => Ok((rest, Vec::new())),
+        None => listed(i, element),
+    }
 }
 
 /// atom = 1*ATOM-CHAR
@@ -310,10 +318,7 @@ pub(super) fn keyword(i: &[u8]) -> Parsed<'_, Keyword> {
 
 /// flag-list = "(" [flag *(SP flag)] ")"
 pub(super) fn flag_list(i: &[u8], recent: Recent) -> Parsed<'_, Vec<Flag>> {
-    if let Ok((i, _)) = exactly::<_, _, Wrong>("()").parse(i) {
-        return Ok((i, Vec::new()));
-    }
-    listed(i, |i| flag(i, recent)).map(|(i, flags)| (i, flags.into_iter().flatten().collect()))
+    listed_or_none(i, |i| flag(i, recent)).map(|(i, flags)| (i, flags.into_iter().flatten().collect()))
 }
 
 #[cfg(test)]

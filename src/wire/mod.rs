@@ -4,6 +4,7 @@
 //! a [`Command`](crate::types::Command). Each command family has one file that parses its arguments and writes
 //! its answers: all writers append to a `Vec<u8>` and cannot fail.
 
+pub mod acl;
 mod announcement;
 pub mod append;
 mod command;
@@ -17,6 +18,7 @@ mod lexical;
 pub mod list;
 pub mod login;
 mod mailbox;
+pub mod metadata;
 pub mod response;
 pub mod search;
 mod select;

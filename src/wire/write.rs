@@ -3,7 +3,7 @@
 
 use super::dialect::Dialect;
 use super::lexical::is_atom_char;
-use crate::types::{FlagSet, MailboxName, Seq, SystemFlag, UidRuns};
+use crate::types::{FlagSet, MailboxName, ObjectId, Seq, SystemFlag, UidRuns};
 
 /// Longest text written as a quoted string; longer ones are literals.
 const QUOTED_OCTETS: usize = 1000;
@@ -69,6 +69,28 @@ pub fn content(out: &mut Vec<u8>, octets: &[u8]) {
     out.extend_from_slice(octets);
 }
 
+/// A value that may hold any octet: a string, or a literal8 when there is a NUL in it (RFC 3516 §4.3).
+pub fn binary_string(out: &mut Vec<u8>, octets: &[u8]) {
+    if octets.contains(&0) {
+        literal8_head(out, octets.len() as u64);
+        out.extend_from_slice(octets);
+    } else {
+        string(out, octets);
+    }
+}
+
+/// Decoded content: a literal8 only when there is a NUL in it, so that the client need not look for one
+/// (RFC 3516 §4.3), else as [`content`].
+pub fn binary_content(out: &mut Vec<u8>, octets: &[u8]) {
+    if octets.contains(&0) { binary_string(out, octets) } else { content(out, octets) }
+}
+
+/// `~{n}` and the line's end; exactly `octets` octets must follow, NUL among them or not.
+pub fn literal8_head(out: &mut Vec<u8>, octets: u64) {
+    out.push(b'~');
+    literal_head(out, octets);
+}
+
 /// `{n}` and the line's end; exactly `octets` octets must follow.
 pub fn literal_head(out: &mut Vec<u8>, octets: u64) {
     out.push(b'{');
@@ -90,7 +112,12 @@ pub(super) fn quoted(out: &mut Vec<u8>, octets: &[u8]) {
 
 /// A mailbox name in the client's dialect.
 pub fn mailbox(out: &mut Vec<u8>, name: &MailboxName, dialect: Dialect) {
-    let text = dialect.encode(name.as_str());
+    self::name(out, name.as_str(), dialect);
+}
+
+/// A text that is, or once was, the name of a mailbox, in the client's dialect.
+pub(super) fn name(out: &mut Vec<u8>, name: &str, dialect: Dialect) {
+    let text = dialect.encode(name);
     if text.is_ascii() { astring(out, text.as_bytes()) } else { name_string(out, &text) }
 }
 
@@ -102,6 +129,13 @@ pub(super) fn name_string(out: &mut Vec<u8>, text: &str) {
     } else {
         quoted(out, text.as_bytes());
     }
+}
+
+/// `(id)` (RFC 8474 §7)
+pub fn object_id(out: &mut Vec<u8>, id: &ObjectId) {
+    out.push(b'(');
+    out.extend_from_slice(id.as_str().as_bytes());
+    out.push(b')');
 }
 
 /// `(\Recent \Seen $x)`, from a set.
@@ -205,6 +239,8 @@ mod tests {
         assert_eq!(written(|out| astring(out, b"nil")), "\"nil\"");
         assert_eq!(written(|out| astring(out, b"")), "\"\"");
         assert_eq!(written(|out| nstring(out, None)), "NIL");
+        assert_eq!(written(|out| binary_string(out, b"a b")), "\"a b\"");
+        assert_eq!(written(|out| binary_string(out, b"a\0")), "~{2}\r\na\0");
     }
 
     #[test]

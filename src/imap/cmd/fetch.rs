@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::imap::answer::{Answer, Done, Stop, bad};
+use crate::imap::answer::{Answer, Done, Stop, bad, no};
 use crate::imap::session::Selected;
 use crate::imap::updates::write_row_flags;
 use crate::mailstore::{FlagTable, Page, PageRow, Piece, Row, SetFlags, Wanted, WantedSection};
 use crate::message::body_without_extensions;
 use crate::types::command::FlagChange;
-use crate::types::{Fetch, FetchItem, Flag, FlagSet, Section, SectionText, Seq, SystemFlag, UidRuns};
+use crate::types::{Code, Fetch, FetchItem, Flag, FlagSet, Section, SectionText, Seq, SystemFlag, UidRuns};
 use crate::wire::{fetch as wire, write};
 
 /// `\Seen` is ordered for at most so many messages at a time.
@@ -43,7 +43,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(arguments: &Fetch, may_set_seen: bool, with_mod_seq: bool) -> Self {
+    fn new(arguments: &Fetch, may_set_seen: bool, with_mod_seq: bool) -> Result<Self, Stop> {
         let mut short = Vec::new();
         let mut long = Vec::new();
         let mut wanted = Wanted::default();
@@ -70,6 +70,12 @@ impl Plan {
                     let origin = partial.map(|(from, _)| from);
                     section(asked.clone(), *partial, SectionName::Asked(asked.clone(), origin));
                 }
+                FetchItem::SaveDate
+                | FetchItem::Preview { .. }
+                | FetchItem::EmailId
+                | FetchItem::ThreadId
+                | FetchItem::Binary { .. }
+                | FetchItem::BinarySize { .. } => return Err(no(Code::Cannot, "FETCH cannot tell this item")),
                 FetchItem::Rfc822 => {
                     sets_seen = true;
                     section(whole(SectionText::Whole), None, SectionName::Old("RFC822"));
@@ -95,7 +101,7 @@ impl Plan {
         // Short items go before long ones: there are programs that rely on it.
         short.extend(long);
         let sets_seen = sets_seen && may_set_seen;
-        Plan { slots: short, with_uid, tells_flags, sets_seen, wanted: Arc::new(wanted) }
+        Ok(Plan { slots: short, with_uid, tells_flags, sets_seen, wanted: Arc::new(wanted) })
     }
 
     fn needs_page(&self) -> bool {
@@ -116,7 +122,7 @@ pub async fn fetch(mut cx: Selected<'_>, arguments: Fetch) -> Answer {
         let vanished = cx.selection.view.vanished_since(since, asked).await?;
         write::vanished(&mut cx.channel.out, &vanished, true);
     }
-    let plan = Plan::new(&arguments, may_set_seen, cx.enabled.condstore);
+    let plan = Plan::new(&arguments, may_set_seen, cx.enabled.condstore)?;
     for (span, piece) in cx.selection.view.by_span(&uids) {
         if arguments.changed_since.is_some_and(|since| !cx.selection.view.may_have_changed(span, since)) {
             continue;

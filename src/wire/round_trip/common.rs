@@ -4,7 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::types::{
-    Date, Flag, Keyword, MailboxArgument, MailboxName, ModSeq, NumSet, ObjectId, SetBound, SystemFlag, UidRuns,
+    Date, Flag, Keyword, MailboxArgument, MailboxName, ModSeq, NumSet, ObjectId, PartialRange, SetBound, SystemFlag,
+    UidRuns,
 };
 use crate::wire::{Dialect, write};
 
@@ -85,4 +86,13 @@ pub(super) fn octets() -> impl Strategy<Value = Vec<u8>> {
 
 pub(super) fn dates() -> impl Strategy<Value = Date> {
     (-700_000i64..2_900_000).prop_map(Date::from_days_since_1970)
+}
+
+pub(super) fn partial_ranges() -> impl Strategy<Value = PartialRange> {
+    (any::<bool>(), 1u32.., 1u32..).prop_map(|(from_last, first, second)| PartialRange { from_last, first, second })
+}
+
+pub(super) fn partial_text(range: PartialRange) -> String {
+    let sign = if range.from_last { "-" } else { "" };
+    format!("{sign}{}:{sign}{}", range.first, range.second)
 }

@@ -13,12 +13,12 @@ use proptest::option;
 use proptest::prelude::*;
 
 use self::common::{flags, listed, mailboxes, mod_seqs, name, octets, set, sets, text};
-use self::fetch::{fetches, item};
-use self::folders::{PATTERNS, pattern, select, selects};
+use self::fetch::{fetch, fetches};
+use self::folders::{PATTERNS, create, creates, list, lists, pattern, select, selects, status, statuses};
 use self::search::{search, searches, sort, sorts, thread, threads};
 use super::{Dialect, parse, parse_in, write};
-use crate::types::command::{Authenticate, Copy, Create, FlagChange, Login, Rename, Store};
-use crate::types::{Body, Command, List, Lsub, MailboxArgument, NumSet, Pattern, Secret, Status, StatusItem};
+use crate::types::command::{Authenticate, Copy, FlagChange, Login, Rename, Store};
+use crate::types::{Body, Command, Lsub, MailboxArgument, NumSet, Pattern, Secret};
 
 /// The command as a client would send it, without its line end.
 fn written(command: &Command, dialect: Dialect) -> Vec<u8> {
@@ -70,7 +70,7 @@ fn written(command: &Command, dialect: Dialect) -> Vec<u8> {
         Body::Enable(names) => text(out, &format!("ENABLE {}", names.join(" "))),
         Body::Select(args) => select(out, "SELECT", args, dialect),
         Body::Examine(args) => select(out, "EXAMINE", args, dialect),
-        Body::Create(create) => with_name(out, "CREATE", &create.mailbox),
+        Body::Create(args) => create(out, args, dialect),
         Body::Delete(mailbox) => with_name(out, "DELETE", mailbox),
         Body::Rename(rename) => {
             with_name(out, "RENAME", &rename.from);
@@ -78,26 +78,14 @@ fn written(command: &Command, dialect: Dialect) -> Vec<u8> {
         }
         Body::Subscribe(mailbox) => with_name(out, "SUBSCRIBE", mailbox),
         Body::Unsubscribe(mailbox) => with_name(out, "UNSUBSCRIBE", mailbox),
-        Body::List(list) => pattern(out, if list.is_xlist { "XLIST" } else { "LIST" }, &list.patterns[0]),
+        Body::List(args) => list(out, args),
         Body::Lsub(lsub) => pattern(out, "LSUB", &lsub.pattern),
-        Body::Status(status) => {
-            with_name(out, "STATUS", &status.mailbox);
-            out.push(b' ');
-            listed(out, &status.items, |out, item| text(out, item.wire()));
-        }
+        Body::Status(args) => status(out, args, dialect),
         Body::UidExpunge(uids) => numbers(out, true, "EXPUNGE", uids),
         Body::Search(args) => search(out, args),
         Body::Sort(args) => sort(out, args),
         Body::Thread(args) => thread(out, args),
-        Body::Fetch(fetch) => {
-            numbers(out, fetch.uid, "FETCH", &fetch.set);
-            out.push(b' ');
-            listed(out, &fetch.items, item);
-            if let Some(since) = fetch.changed_since {
-                let vanished = if fetch.vanished { " VANISHED" } else { "" };
-                text(out, &format!(" (CHANGEDSINCE {since}{vanished})"));
-            }
-        }
+        Body::Fetch(args) => fetch(out, args),
         Body::Store(store) => {
             numbers(out, store.uid, "STORE", &store.set);
             if let Some(since) = store.unchanged_since {
@@ -162,15 +150,14 @@ fn bodies() -> impl Strategy<Value = Body> {
     let folders = prop_oneof![
         selects().prop_map(Body::Select),
         selects().prop_map(Body::Examine),
-        mailboxes().prop_map(|mailbox| Body::Create(Create { mailbox })),
+        creates().prop_map(Body::Create),
         mailboxes().prop_map(Body::Delete),
         (mailboxes(), mailboxes()).prop_map(|(from, to)| Body::Rename(Rename { from, to })),
         mailboxes().prop_map(Body::Subscribe),
         mailboxes().prop_map(Body::Unsubscribe),
-        (any::<bool>(), patterns()).prop_map(|(is_xlist, p)| Body::List(List { is_xlist, patterns: vec![p] })),
+        lists().prop_map(Body::List),
         patterns().prop_map(|pattern| Body::Lsub(Lsub { pattern })),
-        (mailboxes(), vec(proptest::sample::select(&StatusItem::ALL[..]), 1..7))
-            .prop_map(|(mailbox, items)| Body::Status(Status { mailbox, items })),
+        statuses().prop_map(Body::Status),
     ];
     let messages = prop_oneof![
         sets().prop_map(Body::UidExpunge),
@@ -231,8 +218,11 @@ fn doubled_spaces_are_refused_everywhere() {
         "a SELECT INBOX (QRESYNC (1 2 3 (4 5)) CONDSTORE)",
         "a RENAME b c",
         "a LIST a b",
+        "a LIST (SUBSCRIBED RECURSIVEMATCH) a (b c) RETURN (STATUS (SIZE DELETED) CHILDREN METADATA (/shared/a /shared/b))",
+        "a CREATE b (USE (\\Sent \\Trash))",
         "a STATUS b (MESSAGES UNSEEN)",
         "a UID FETCH 1 (FLAGS BODY[HEADER.FIELDS (a b)]) (CHANGEDSINCE 1 VANISHED)",
+        "a FETCH $ (PREVIEW (LAZY) BINARY[1] SAVEDATE EMAILID) (PARTIAL 1:2 CHANGEDSINCE 1)",
         "a STORE 1 (UNCHANGEDSINCE 1) FLAGS (a b)",
         "a SEARCH CHARSET UTF-8 OR (NOT SEEN DRAFT) HEADER a b MODSEQ 5",
         "a UID SEARCH RETURN (MIN PARTIAL 1:2) CHARSET UTF-8 OLDER 5 SAVEDON 1-Feb-1994 EMAILID a UID $ UIDAFTER 7",

@@ -5,10 +5,13 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::answer::{Item, quoted, read, word};
-use super::common::{date, dates, joined, keywords, listed, mod_seqs, object_ids, octets, runs, set, sets, text};
+use super::common::{
+    date, dates, joined, keywords, listed, mod_seqs, object_ids, octets, partial_ranges, partial_text, runs, set, sets,
+    text,
+};
 use crate::types::{
-    DateOf, PartialRange, Search, SearchKey, SearchReturn, Sort, SortCriterion, SortKey, SystemFlag, Thread,
-    ThreadAlgorithm, ThreadNode, Uid,
+    DateOf, Search, SearchKey, SearchReturn, Sort, SortCriterion, SortKey, SystemFlag, Thread, ThreadAlgorithm,
+    ThreadNode, Uid,
 };
 use crate::wire::esearch::{ESearch, Found};
 use crate::wire::{self, esearch, write};
@@ -84,8 +87,7 @@ fn returns(out: &mut Vec<u8>, returns: &Option<SearchReturn>) {
     option(returns.min, "min");
     option(returns.all, "ALL");
     if let Some(range) = returns.partial {
-        let sign = if range.from_last { "-" } else { "" };
-        options.push(format!("PARTIAL {sign}{}:{sign}{}", range.first, range.second));
+        options.push(format!("PARTIAL {}", partial_text(range)));
     }
     text(out, &format!("RETURN ({}) ", options.join(" ")));
 }
@@ -114,10 +116,6 @@ pub(super) fn thread(out: &mut Vec<u8>, thread: &Thread) {
     text(out, if thread.uid { "UID THREAD " } else { "THREAD " });
     text(out, &format!("{} \"{}\" ", thread.algorithm.wire(), thread.charset));
     key(out, &thread.key);
-}
-
-fn partial_ranges() -> impl Strategy<Value = PartialRange> {
-    (any::<bool>(), 1u32.., 1u32..).prop_map(|(from_last, first, second)| PartialRange { from_last, first, second })
 }
 
 fn search_returns() -> impl Strategy<Value = SearchReturn> {
@@ -262,8 +260,7 @@ proptest! {
         value("COUNT", count.map(u64::from));
         if let Some((range, runs)) = partial {
             prop_assert_eq!(items.next(), Some(word("PARTIAL")));
-            let sign = if range.from_last { "-" } else { "" };
-            let asked = word(format!("{sign}{}:{sign}{}", range.first, range.second));
+            let asked = word(partial_text(range));
             prop_assert_eq!(items.next(), Some(Item::List(vec![asked, word(runs.wire())])));
         }
         if let Some(mod_seq) = mod_seq {
