@@ -63,6 +63,8 @@ pub struct SignedIn<'s> {
     pub account: &'s Account,
     pub channel: &'s mut Channel,
     pub dialect: Dialect,
+    pub enabled: Enabled,
+    pub host: &'s Host,
 }
 
 /// What a handler may use while a mailbox is selected.
@@ -159,7 +161,13 @@ impl Session {
             starttls_offered: self.peer.starttls_offered,
             plaintext_allowed: self.peer.plaintext_allowed,
         };
-        offered(now).map(str::to_string).collect()
+        let append_limit = self.host.config.load().limits.message_bytes;
+        let told = |name: &str| match name {
+            // RFC 7889 §3: one limit for all mailboxes, so it is told here.
+            "APPENDLIMIT" => format!("APPENDLIMIT={append_limit}"),
+            name => name.to_string(),
+        };
+        offered(now).map(told).collect()
     }
 
     pub fn bye(&mut self, code: Option<&Code>, text: &str) {
@@ -413,12 +421,18 @@ impl Session {
         Ok(())
     }
 
+    /// How this client is spoken to.
+    pub fn dialect(&self) -> Dialect {
+        Dialect { utf8: self.enabled.utf8 }
+    }
+
     /// The view for commands that need a login; `in_right_state` has made sure of it.
     fn signed_in(&mut self) -> Result<SignedIn<'_>, Stop> {
         match &self.state {
             State::NotAuthenticated => Err(bad("log in first")),
             State::Authenticated(account) | State::Selected(account, _) => {
-                Ok(SignedIn { account, channel: &mut self.channel, dialect: Dialect::default() })
+                let (dialect, enabled) = (self.dialect(), self.enabled);
+                Ok(SignedIn { account, channel: &mut self.channel, dialect, enabled, host: &self.host })
             }
         }
     }
@@ -467,9 +481,8 @@ impl Session {
             Body::Subscribe(name) => cmd::mailbox::subscribe(self.signed_in()?, name, true).await,
             Body::Unsubscribe(name) => cmd::mailbox::subscribe(self.signed_in()?, name, false).await,
             Body::Namespace => cmd::list::namespace(self.signed_in()?),
-            Body::List(arguments) if arguments.is_extended => Err(no(Code::Cannot, "LIST with options is not offered")),
             Body::List(arguments) => cmd::list::list(self.signed_in()?, &arguments).await,
-            Body::Lsub(arguments) => cmd::list::lsub(self.signed_in()?, &arguments).await,
+            Body::Lsub(arguments) => cmd::lsub::lsub(self.signed_in()?, &arguments).await,
             Body::Status(arguments) => cmd::status::status(self.signed_in()?, arguments).await,
             Body::Idle => cmd::idle::idle(self).await,
             Body::Expunge => cmd::expunge::expunge(self.selected()?, None).await,
@@ -477,9 +490,6 @@ impl Session {
             Body::Search(arguments) => cmd::search::search(self.selected()?, tag, arguments).await,
             Body::Sort(_) => Err(no(Code::Cannot, "SORT is not offered")),
             Body::Thread(_) => Err(no(Code::Cannot, "THREAD is not offered")),
-            Body::Fetch(arguments) if arguments.partial.is_some() => {
-                Err(no(Code::Cannot, "FETCH with PARTIAL is not offered"))
-            }
             Body::Fetch(arguments) => cmd::fetch::fetch(self.selected()?, arguments).await,
             Body::Store(arguments) => cmd::store::store(self.selected()?, arguments).await,
             Body::Copy(arguments) => cmd::copy::copy(self.selected()?, arguments).await,

@@ -17,6 +17,10 @@ pub struct Enabled {
     pub qresync: bool,
     /// The client speaks IMAP4rev2 (RFC 9051).
     pub rev2: bool,
+    /// Strings and names are UTF-8 (RFC 9755); rev2 brings it along.
+    pub utf8: bool,
+    /// Nobody counts: answers carry UIDs in the place of sequence numbers (RFC 9586).
+    pub uid_only: bool,
 }
 
 /// How a session wants to be told.
@@ -105,7 +109,7 @@ async fn write_expunged(selection: &Selection, channel: &mut Channel, changes: &
 /// `* n FETCH (FLAGS (...))` for one row.
 pub fn write_flag_change(selection: &Selection, out: &mut Vec<u8>, manner: Manner, table: &FlagTable, row: &Row) {
     let Some(seq) = selection.view.membership().seq(row.uid.0) else { return };
-    fetch::write_open(out, Seq(seq));
+    write_open(out, manner.enabled, seq, row.uid);
     if manner.tells_uid() {
         fetch::write_uid(out, Uid(row.uid.0));
     }
@@ -119,12 +123,20 @@ pub fn write_flag_change(selection: &Selection, out: &mut Vec<u8>, manner: Manne
 /// `* n FETCH (MODSEQ (m))`: what a silent STORE still has to tell (RFC 7162 §3.1.3).
 pub fn write_mod_seq_only(selection: &Selection, out: &mut Vec<u8>, manner: Manner, row: &Row) {
     let Some(seq) = selection.view.membership().seq(row.uid.0) else { return };
-    fetch::write_open(out, Seq(seq));
+    write_open(out, manner.enabled, seq, row.uid);
     if manner.tells_uid() {
         fetch::write_uid(out, Uid(row.uid.0));
     }
     fetch::write_mod_seq(out, row.modseq);
     fetch::write_close(out);
+}
+
+/// `* n FETCH (`, or with UIDONLY `* uid UIDFETCH (` (RFC 9586 §3.3).
+pub fn write_open(out: &mut Vec<u8>, enabled: Enabled, seq: u32, uid: Uid) {
+    match enabled.uid_only {
+        true => fetch::write_open_uid(out, uid),
+        false => fetch::write_open(out, Seq(seq)),
+    }
 }
 
 /// `FLAGS (...)` of one row, with `\Recent` where it is.

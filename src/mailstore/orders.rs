@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 
 use super::account::Mailbox;
 use super::error::{Error, Result};
+use super::object_ids;
 use super::store_flags::{FlagsSet, SetFlags};
 use super::sweep::Swept;
 use super::turn::{ModSeqs, Turn};
 use super::view::View;
 use super::{Account, Copied, Created};
 use crate::metrics::METRICS;
-use crate::types::{AccountId, MailboxName, ModSeq, UidRuns, UidValidity};
+use crate::types::{AccountId, MailboxName, ModSeq, ObjectId, UidRuns, UidValidity};
 
 /// A mailbox's counters, as STATUS tells them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub struct Status {
     pub uid_next: u32,
     pub uid_validity: UidValidity,
     pub modseq: ModSeq,
+    pub mailbox_id: ObjectId,
 }
 
 /// A line of the mailbox list.
@@ -126,6 +128,7 @@ impl Account {
             uid_next: state.uid_next,
             uid_validity: mailbox.uid_validity,
             modseq: state.modseq,
+            mailbox_id: object_ids::of_mailbox(self.state.id, &mailbox),
         })
     }
 

@@ -167,7 +167,7 @@ impl AccountState {
         self: &Arc<Self>,
         question: impl FnOnce(&Connection, &AccountState) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.visit_later(question).await
+        self.visit_on(&self.shared.readers, question).await
     }
 
     /// Runs a question that may compute for long, on threads that do not keep short ones waiting.
@@ -182,12 +182,13 @@ impl AccountState {
     /// next page read while it sends the last one.
     pub fn visit_later<T: Send + 'static, F>(
         self: &Arc<Self>,
+        is_long: bool,
         question: F,
     ) -> impl Future<Output = Result<T>> + Send + use<T, F>
     where
         F: FnOnce(&Connection, &AccountState) -> Result<T> + Send + 'static,
     {
-        self.visit_on(&self.shared.readers, question)
+        self.visit_on(if is_long { &self.shared.scanners } else { &self.shared.readers }, question)
     }
 
     fn visit_on<T: Send + 'static, F>(

@@ -205,7 +205,8 @@ impl Turn<'_> {
         let described = &prepared.description;
         self.conn
             .prepare_cached(
-                "INSERT INTO structure(cid, version, envelope, bodystructure, parts, preview) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO structure(cid, version, envelope, bodystructure, parts, has_8bit, preview)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 id,
@@ -213,6 +214,7 @@ impl Turn<'_> {
                 described.envelope,
                 described.bodystructure,
                 described.parts,
+                described.has_8bit_header,
                 described.preview,
             ])?;
         let sort = &described.sort;

@@ -9,8 +9,9 @@ use rusqlite::{OptionalExtension, params};
 use super::error::{Error, Result};
 use super::flagsets::Table;
 use super::object_ids;
-use super::pages::{HEADER_BYTES, PIECE_BYTES, Reader};
+use super::reading::{HEADER_BYTES, Reader};
 use super::snapshot::{Row, SPAN_UIDS};
+use super::streams::PIECE_BYTES;
 use super::view::View;
 use crate::message::{MediaKind, Part, PartTable, readable_text};
 use crate::query::{

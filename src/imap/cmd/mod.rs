@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod idle;
 pub mod list;
 pub mod login;
+pub mod lsub;
 pub mod mailbox;
 pub mod search;
 pub mod select;

@@ -133,12 +133,14 @@ CREATE TABLE content(
 );
 CREATE INDEX content_unused ON content(id) WHERE refs = 0;
 
+-- has_8bit: some header has octets above 127, of which clients that read UTF-8 are told otherwise.
 CREATE TABLE structure(
   cid           INTEGER PRIMARY KEY,
   version       INTEGER NOT NULL,
   envelope      BLOB    NOT NULL,
   bodystructure BLOB    NOT NULL,
   parts         BLOB    NOT NULL,
+  has_8bit      INTEGER NOT NULL,
   preview       TEXT
 );
 
