@@ -472,6 +472,14 @@ impl Session {
             Body::Lsub(arguments) => cmd::list::lsub(self.signed_in()?, &arguments).await,
             Body::Status(arguments) => cmd::status::status(self.signed_in()?, arguments).await,
             Body::Idle => cmd::idle::idle(self).await,
+            Body::Notify(_) => Err(no(Code::Cannot, "NOTIFY is not offered")),
+            Body::Compress => Err(no(Code::Cannot, "COMPRESS is not offered")),
+            // RFC 8437 §3: a NO is not permitted.
+            Body::Unauthenticate => Err(bad("UNAUTHENTICATE is not offered")),
+            Body::GetQuota(_) | Body::GetQuotaRoot(_) | Body::SetQuota(_) => {
+                Err(no(Code::Cannot, "QUOTA is not offered"))
+            }
+            Body::UidBatches(_) => Err(no(Code::Cannot, "UIDBATCHES is not offered")),
             Body::Expunge => cmd::expunge::expunge(self.selected()?, None).await,
             Body::UidExpunge(set) => cmd::expunge::expunge(self.selected()?, Some(&set)).await,
             Body::Search(arguments) => cmd::search::search(self.selected()?, tag, arguments).await,

@@ -4,7 +4,9 @@ use nom::Parser;
 
 use super::dialect::Dialect;
 use super::garbled::{Garbled, Parsed, expected, fail};
-use super::{fetch, lexical, list, login, mailbox, search, select, sort, status, store, thread};
+use super::{
+    fetch, lexical, list, login, mailbox, notify, quota, search, select, sort, status, store, thread, uid_batches,
+};
 use crate::types::{Body, Command};
 
 /// Reads the arguments of one command. The input begins right behind the command's word.
@@ -38,12 +40,19 @@ const COMMANDS: &[(&str, Arguments)] = &[
     ("SUBSCRIBE", |i, dialect| mailbox::only(i, dialect).map(|(i, name)| (i, Body::Subscribe(name)))),
     ("UNSUBSCRIBE", |i, dialect| mailbox::only(i, dialect).map(|(i, name)| (i, Body::Unsubscribe(name)))),
     ("NAMESPACE", |i, _| Ok((i, Body::Namespace))),
+    ("NOTIFY", notify::command),
+    ("COMPRESS", |i, _| compress(i)),
+    ("GETQUOTA", |i, _| quota::get(i)),
+    ("GETQUOTAROOT", quota::get_root),
+    ("SETQUOTA", |i, _| quota::set(i)),
+    ("UIDBATCHES", |i, _| uid_batches::command(i)),
     ("ENABLE", |i, _| login::enable(i)),
     ("ID", |i, _| login::id(i)),
     ("CAPABILITY", |i, _| Ok((i, Body::Capability))),
     ("LOGIN", |i, _| login::login(i)),
     ("AUTHENTICATE", |i, _| login::authenticate(i)),
     ("STARTTLS", |i, _| Ok((i, Body::StartTls))),
+    ("UNAUTHENTICATE", |i, _| Ok((i, Body::Unauthenticate))),
     ("LOGOUT", |i, _| Ok((i, Body::Logout))),
     ("APPEND", append_without_literal),
 ];
@@ -107,6 +116,13 @@ fn uid(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
     look_up(i, dialect, UID_COMMANDS, "FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE or EXPUNGE")
 }
 
+/// compress = "COMPRESS" SP algorithm; algorithm = "DEFLATE" (RFC 4978 §5)
+fn compress(i: &[u8]) -> Parsed<'_, Body> {
+    let (i, ()) = lexical::space(i)?;
+    let (rest, name) = lexical::word(i)?;
+    if name.eq_ignore_ascii_case(b"DEFLATE") { Ok((rest, Body::Compress)) } else { fail(i, "DEFLATE") }
+}
+
 fn look_up<'a>(i: &'a [u8], dialect: Dialect, table: &[(&str, Arguments)], what: &'static str) -> Parsed<'a, Body> {
     let (rest, word) = expected(what, lexical::atom).parse(i)?;
     match table.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)) {
@@ -150,6 +166,8 @@ mod tests {
             ("EXPUNGE", Body::Expunge),
             ("IDLE", Body::Idle),
             ("NAMESPACE", Body::Namespace),
+            ("UNAUTHENTICATE", Body::Unauthenticate),
+            ("COMPRESS DEFLATE", Body::Compress),
         ];
         for (word, body) in bare {
             assert_eq!(parse(format!("t {word}").as_bytes()).map(|c| c.body), Ok(body));
@@ -170,6 +188,9 @@ mod tests {
         assert_eq!(bad("a1  NOOP"), "expected a single space at octet 4");
         assert_eq!(bad("a1"), "expected a space at octet 3");
         assert_eq!(bad("a1 UID NOOP"), "expected FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE or EXPUNGE at octet 8");
+        assert_eq!(bad("a1 COMPRESS"), "expected a space at octet 12");
+        assert_eq!(bad("a1 COMPRESS GZIP"), "expected DEFLATE at octet 13");
+        assert_eq!(bad("a1 COMPRESS DEFLATE9"), "expected DEFLATE at octet 13");
         assert_eq!(bad("a1 SELECT "), "expected a mailbox name at octet 11");
         assert_eq!(bad("a1 APPEND INBOX"), "expected a literal with the message at octet 16");
         assert_eq!(bad("a1 NOOP (((((((("), "expected the end of the command at octet 8");

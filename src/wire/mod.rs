@@ -19,6 +19,8 @@ pub mod list;
 pub mod login;
 mod mailbox;
 pub mod metadata;
+mod notify;
+pub mod quota;
 pub mod response;
 pub mod search;
 mod select;
@@ -26,6 +28,7 @@ pub mod sort;
 pub mod status;
 mod store;
 pub mod thread;
+pub mod uid_batches;
 pub mod utf7;
 pub mod write;
 

@@ -40,7 +40,8 @@ async fn find(cx: &mut Selected<'_>, tag: &str, arguments: &Search) -> Answer {
     let membership = cx.selection.view.membership().clone();
     let number = |uid: u32| if arguments.uid { Some(uid) } else { membership.seq(uid) };
     // RFC 9051 §6.4.4: a rev2 client is always answered with ESEARCH.
-    let returns = arguments.returns.or(cx.enabled.rev2.then_some(SearchReturn { all: true, ..SearchReturn::default() }));
+    let returns =
+        arguments.returns.or(cx.enabled.rev2.then_some(SearchReturn { all: true, ..SearchReturn::default() }));
     let Some(returns) = returns else {
         let mod_seq = told_mod_seq(cx.selection, &question, &found).await?;
         write_line(&mut cx.channel.out, found.iter().filter_map(number), mod_seq);
@@ -150,11 +151,7 @@ pub async fn matching(
 }
 
 /// The highest modseq among `uids`, if the search asked for modseqs (RFC 7162 §3.1.5).
-pub async fn told_mod_seq(
-    selection: &Selection,
-    question: &Question,
-    uids: &UidRuns,
-) -> Result<Option<ModSeq>, Stop> {
+pub async fn told_mod_seq(selection: &Selection, question: &Question, uids: &UidRuns) -> Result<Option<ModSeq>, Stop> {
     let mut highest = None;
     if question.asks_for_mod_seq() {
         for (span, piece) in selection.view.by_span(uids) {

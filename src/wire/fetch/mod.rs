@@ -8,7 +8,7 @@ use nom::Parser;
 use nom::bytes::complete::tag as exactly;
 
 pub use self::answer::*;
-use self::item::item;
+pub(super) use self::item::item;
 #[cfg(test)]
 pub(super) use self::section::write_section_spec;
 use super::garbled::{Parsed, Wrong, expected, fail, wrong};

@@ -29,7 +29,7 @@ pub(super) fn fetch(out: &mut Vec<u8>, fetch: &Fetch) {
     }
 }
 
-fn item(out: &mut Vec<u8>, item: &FetchItem) {
+pub(super) fn item(out: &mut Vec<u8>, item: &FetchItem) {
     match item {
         FetchItem::Uid => text(out, "UID"),
         FetchItem::Flags => text(out, "FLAGS"),
@@ -88,7 +88,8 @@ fn sections() -> impl Strategy<Value = Section> {
     })
 }
 
-pub(super) fn fetches() -> impl Strategy<Value = Fetch> {
+/// At least one.
+pub(super) fn items() -> impl Strategy<Value = Vec<FetchItem>> {
     let item = prop_oneof![
         Just(FetchItem::Uid),
         Just(FetchItem::Flags),
@@ -111,11 +112,16 @@ pub(super) fn fetches() -> impl Strategy<Value = Fetch> {
         (sections(), any::<bool>(), option::of((any::<u32>(), 1u32..)))
             .prop_map(|(section, peek, partial)| FetchItem::Section { section, peek, partial }),
     ];
-    (sets(), any::<bool>(), vec(item, 1..6), option::of(mod_seqs()), any::<bool>(), option::of(partial_ranges()))
-        .prop_map(|(set, uid, items, changed_since, vanished, partial)| {
+    vec(item, 1..6)
+}
+
+pub(super) fn fetches() -> impl Strategy<Value = Fetch> {
+    (sets(), any::<bool>(), items(), option::of(mod_seqs()), any::<bool>(), option::of(partial_ranges())).prop_map(
+        |(set, uid, items, changed_since, vanished, partial)| {
             let vanished = vanished && uid && changed_since.is_some();
             Fetch { set, uid, items, changed_since, vanished, partial }
-        })
+        },
+    )
 }
 
 proptest! {
