@@ -73,6 +73,11 @@ pub fn row_of(body: &Body) -> Row {
         Body::Namespace => row("NAMESPACE", Authenticated, Everything),
         Body::Status(_) => row("STATUS", Authenticated, Everything),
         Body::Idle => row("IDLE", Authenticated, Everything),
+        Body::Append(append) => match append.target.replaced {
+            None => row("APPEND", Authenticated, Everything),
+            Some(replaced) if replaced.uid => row("UID REPLACE", Selected, Everything),
+            Some(_) => row("REPLACE", Selected, Everything),
+        },
         // RFC 5465 §3.1: it is a NOOP too.
         Body::Notify(_) => row("NOTIFY", Authenticated, Everything),
         Body::Compress => row("COMPRESS", Authenticated, Everything),

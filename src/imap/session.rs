@@ -211,7 +211,7 @@ impl Session {
             Event::Line(line) => Incoming::Line(wire::parse(line)),
             Event::Literal(Announced { octets, non_sync, binary, head }) => {
                 let tag = wire::tag_of(head).map(str::to_string);
-                let head = (wire::literal_use(head) == LiteralUse::AppendMessage).then(|| head.to_vec());
+                let head = (wire::literal_use(head) == LiteralUse::Append).then(|| head.to_vec());
                 Incoming::Literal(Arriving { octets, non_sync, is_binary: binary, tag, head })
             }
             Event::Piece(_) | Event::LiteralEnd => Incoming::Leftover,
@@ -472,6 +472,7 @@ impl Session {
             Body::Lsub(arguments) => cmd::list::lsub(self.signed_in()?, &arguments).await,
             Body::Status(arguments) => cmd::status::status(self.signed_in()?, arguments).await,
             Body::Idle => cmd::idle::idle(self).await,
+            Body::Append(_) => Err(no(Code::Cannot, "CATENATE is not offered")),
             Body::Notify(_) => Err(no(Code::Cannot, "NOTIFY is not offered")),
             Body::Compress => Err(no(Code::Cannot, "COMPRESS is not offered")),
             // RFC 8437 §3: a NO is not permitted.

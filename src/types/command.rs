@@ -1,10 +1,10 @@
 //! A command as the client meant it: its tag, and one variant of [`Body`] per command.
 //! Argument structs with a story of their own live beside this file (`fetch.rs`, `search.rs`, ...).
-//! APPEND is missing on purpose: it is told piece by piece, see [`crate::types::append`].
+//! An APPEND that brings octets is missing on purpose: it is told piece by piece, see [`crate::types::append`].
 
 use super::{
-    BadMailboxName, Fetch, Flag, List, Lsub, MailboxName, ModSeq, Notify, NumSet, Search, Secret, SetQuota, Sort,
-    SpecialUse, Status, Thread, UidBatches, UidRuns, UidValidity, UnknownUse,
+    Append, BadMailboxName, Fetch, Flag, List, Lsub, MailboxName, ModSeq, Notify, NumSet, Search, Secret, SetQuota,
+    Sort, SpecialUse, Status, Thread, UidBatches, UidRuns, UidValidity, UnknownUse,
 };
 
 /// A mailbox name as an argument. A bad name is no syntax error: the command is answered NO, with this reason.
@@ -51,6 +51,8 @@ pub enum Body {
     /// RFC 2342
     Namespace,
     Status(Status),
+    /// APPEND or REPLACE of nothing but stored messages (RFC 4469, RFC 8508).
+    Append(Append),
     /// RFC 2177; its end, `DONE`, is a bare line that the session reads itself.
     Idle,
     /// RFC 5465

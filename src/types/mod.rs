@@ -25,7 +25,7 @@ pub mod status;
 pub mod thread;
 pub mod uid_batches;
 
-pub use append::{AppendHead, AppendMessage};
+pub use append::{Append, AppendItem, AppendMessage, AppendTarget, Replaced};
 pub use command::{Body, Command, MailboxArgument, UseArgument};
 pub use date::{Date, DateTime};
 pub use fetch::{Fetch, FetchItem, Section, SectionText};

@@ -5,7 +5,8 @@ use nom::Parser;
 use super::dialect::Dialect;
 use super::garbled::{Garbled, Parsed, expected, fail};
 use super::{
-    fetch, lexical, list, login, mailbox, notify, quota, search, select, sort, status, store, thread, uid_batches,
+    append, fetch, lexical, list, login, mailbox, notify, quota, search, select, sort, status, store, thread,
+    uid_batches,
 };
 use crate::types::{Body, Command};
 
@@ -54,10 +55,11 @@ const COMMANDS: &[(&str, Arguments)] = &[
     ("STARTTLS", |i, _| Ok((i, Body::StartTls))),
     ("UNAUTHENTICATE", |i, _| Ok((i, Body::Unauthenticate))),
     ("LOGOUT", |i, _| Ok((i, Body::Logout))),
-    ("APPEND", append_without_literal),
+    ("APPEND", append::append),
+    ("REPLACE", |i, dialect| append::replace(i, dialect, false)),
 ];
 
-/// The words that may follow UID (RFC 3501 §6.4.8, RFC 4315 §2.1, RFC 5256 §3, RFC 6851 §3.2).
+/// The words that may follow UID (RFC 3501 §6.4.8, RFC 4315 §2.1, RFC 5256 §3, RFC 6851 §3.2, RFC 8508 §3.3).
 const UID_COMMANDS: &[(&str, Arguments)] = &[
     ("FETCH", |i, _| fetch::command(i, true)),
     ("STORE", |i, _| store::store(i, true)),
@@ -66,6 +68,7 @@ const UID_COMMANDS: &[(&str, Arguments)] = &[
     ("THREAD", |i, _| thread::command(i, true)),
     ("COPY", |i, dialect| store::copy(i, dialect, true).map(|(i, copy)| (i, Body::Copy(copy)))),
     ("MOVE", |i, dialect| store::copy(i, dialect, true).map(|(i, copy)| (i, Body::Move(copy)))),
+    ("REPLACE", |i, dialect| append::replace(i, dialect, true)),
     ("EXPUNGE", |i, _| store::uid_expunge(i)),
 ];
 
@@ -77,8 +80,8 @@ pub fn parse(command: &[u8]) -> Result<Command, Garbled> {
     parse_in(command, Dialect::default())
 }
 
-/// Parses one framed command: its line without the final CRLF, held literals in place. APPEND is never parsed
-/// here as a whole, see [`super::append`].
+/// Parses one framed command: its line without the final CRLF, held literals in place. An APPEND or REPLACE that
+/// brings octets never comes here as a whole, see [`super::append`].
 ///
 /// # Errors
 /// [`Garbled`] when the command does not follow the grammar: answer BAD.
@@ -113,7 +116,7 @@ fn body(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
 /// uid = "UID" SP (copy / fetch / search / store)
 fn uid(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
     let (i, ()) = lexical::space(i)?;
-    look_up(i, dialect, UID_COMMANDS, "FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE or EXPUNGE")
+    look_up(i, dialect, UID_COMMANDS, "FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE, REPLACE or EXPUNGE")
 }
 
 /// compress = "COMPRESS" SP algorithm; algorithm = "DEFLATE" (RFC 4978 §5)
@@ -129,12 +132,6 @@ fn look_up<'a>(i: &'a [u8], dialect: Dialect, table: &[(&str, Arguments)], what:
         Some((_, arguments)) => arguments(rest, dialect),
         None => fail(i, what),
     }
-}
-
-/// An APPEND that is whole without having streamed a message says nothing a server could keep.
-fn append_without_literal(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
-    let (i, _) = super::append::arguments(i, dialect)?;
-    fail(i, "a literal with the message")
 }
 
 #[cfg(test)]
@@ -187,7 +184,10 @@ mod tests {
         assert_eq!(bad("a1 FROB x"), "expected a command at octet 4");
         assert_eq!(bad("a1  NOOP"), "expected a single space at octet 4");
         assert_eq!(bad("a1"), "expected a space at octet 3");
-        assert_eq!(bad("a1 UID NOOP"), "expected FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE or EXPUNGE at octet 8");
+        assert_eq!(
+            bad("a1 UID NOOP"),
+            "expected FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE, REPLACE or EXPUNGE at octet 8"
+        );
         assert_eq!(bad("a1 COMPRESS"), "expected a space at octet 12");
         assert_eq!(bad("a1 COMPRESS GZIP"), "expected DEFLATE at octet 13");
         assert_eq!(bad("a1 COMPRESS DEFLATE9"), "expected DEFLATE at octet 13");

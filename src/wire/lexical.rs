@@ -236,7 +236,7 @@ pub(super) fn nil(i: &[u8]) -> Parsed<'_, ()> {
 }
 
 /// seq-number = nz-number / "*"
-fn set_bound(i: &[u8]) -> Parsed<'_, SetBound> {
+pub(super) fn set_bound(i: &[u8]) -> Parsed<'_, SetBound> {
     match i.first() {
         Some(b'*') => Ok((&i[1..], SetBound::Star)),
         Some(b'0'..=b'9') => nz_number(i).map(|(i, n)| (i, SetBound::Number(n))),

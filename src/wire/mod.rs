@@ -35,7 +35,7 @@ pub mod write;
 #[cfg(test)]
 mod round_trip;
 
-pub use append::{LiteralUse, literal_use};
+pub use append::{AppendParser, Ending, LiteralUse, Next, literal_use};
 pub use command::{is_done, parse, parse_in, tag_of};
 pub use dialect::Dialect;
 pub use framer::{Announced, Event, Framer, Limits, OverLimit};
