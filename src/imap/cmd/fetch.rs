@@ -10,7 +10,8 @@ use crate::mailstore::{FlagTable, Page, PageRow, Piece, Row, SetFlags, Wanted, W
 use crate::message::body_without_extensions;
 use crate::types::command::FlagChange;
 use crate::types::{Code, Fetch, FetchItem, Flag, FlagSet, Section, SectionText, Seq, SystemFlag, UidRuns};
-use crate::wire::{fetch as wire, write};
+use crate::wire::fetch::Items;
+use crate::wire::write;
 
 /// `\Seen` is ordered for at most so many messages at a time.
 const SEEN_AT_ONCE: usize = 256;
@@ -175,8 +176,8 @@ async fn send(cx: &mut Selected<'_>, plan: &Plan, rows: Vec<Row>, newly: &UidRun
     if !plan.needs_page() {
         let nothing = PageRow { internal_date: None, envelope: 0..0, bodystructure: 0..0, sections: Vec::new() };
         for row in &rows {
-            write_short(cx, plan, &table, row, &nothing, &[], newly);
-            wire::write_close(&mut cx.channel.out);
+            let items = write_short(cx, plan, &table, row, &nothing, &[], newly);
+            items.close(&mut cx.channel.out);
             cx.channel.flush_if_full().await?;
         }
         return Ok(());
@@ -195,9 +196,9 @@ async fn send(cx: &mut Selected<'_>, plan: &Plan, rows: Vec<Row>, newly: &UidRun
             coming = Some(cx.selection.view.page(rows.clone(), at, plan.wanted.clone()));
         }
         for (row, found) in rows[here..at].iter().zip(&page.rows) {
-            write_short(cx, plan, &table, row, found, &page.octets, newly);
-            write_sections(cx, plan, row, found, &page).await?;
-            wire::write_close(&mut cx.channel.out);
+            let mut items = write_short(cx, plan, &table, row, found, &page.octets, newly);
+            write_sections(&mut items, cx, plan, row, found, &page).await?;
+            items.close(&mut cx.channel.out);
         }
         cx.channel.flush_if_full().await?;
     }
@@ -212,42 +213,44 @@ fn write_short(
     found: &PageRow,
     octets: &[u8],
     newly: &UidRuns,
-) {
+) -> Items {
     let out = &mut cx.channel.out;
     let seq = cx.selection.view.membership().seq(row.uid.0).unwrap_or(0);
-    wire::write_open(out, Seq(seq));
+    let mut items = Items::open(out, Seq(seq));
     let is_newly_seen = newly.contains(row.uid.0);
     // RFC 7162 §3.2.4: a client that is told MODSEQ is told the UID too, when flags change.
     if plan.with_uid || (is_newly_seen && cx.enabled.condstore) {
-        wire::write_uid(out, row.uid);
+        items.uid(out, row.uid);
     }
     if !plan.tells_flags && is_newly_seen {
         // RFC 3501 §6.4.5: when flags change because of the FETCH, they are part of its answer.
-        write_row_flags(cx.selection, out, table, row);
+        write_row_flags(&mut items, cx.selection, out, table, row);
     }
     for slot in &plan.slots {
         match slot {
-            Slot::Flags => write_row_flags(cx.selection, out, table, row),
+            Slot::Flags => write_row_flags(&mut items, cx.selection, out, table, row),
             Slot::InternalDate => {
                 if let Some(date) = found.internal_date {
-                    wire::write_internal_date(out, date);
+                    items.internal_date(out, date);
                 }
             }
-            Slot::Size => wire::write_size(out, row.size.into()),
-            Slot::ModSeq => wire::write_mod_seq(out, row.modseq),
-            Slot::Envelope => wire::write_ready(out, "ENVELOPE", &octets[found.envelope.clone()]),
+            Slot::Size => items.size(out, row.size.into()),
+            Slot::ModSeq => items.mod_seq(out, row.modseq),
+            Slot::Envelope => items.ready(out, "ENVELOPE", &octets[found.envelope.clone()]),
             Slot::Body => {
                 let short = body_without_extensions(&octets[found.bodystructure.clone()]);
                 // What we wrote ourselves has a short form; if the stored text is damaged NIL says so.
-                wire::write_ready(out, "BODY", short.as_deref().unwrap_or(b"NIL"));
+                items.ready(out, "BODY", short.as_deref().unwrap_or(b"NIL"));
             }
-            Slot::BodyStructure => wire::write_ready(out, "BODYSTRUCTURE", &octets[found.bodystructure.clone()]),
+            Slot::BodyStructure => items.ready(out, "BODYSTRUCTURE", &octets[found.bodystructure.clone()]),
             Slot::Section(..) => {}
         }
     }
+    items
 }
 
 async fn write_sections(
+    items: &mut Items,
     cx: &mut Selected<'_>,
     plan: &Plan,
     row: &Row,
@@ -258,8 +261,8 @@ async fn write_sections(
         let Slot::Section(index, name) = slot else { continue };
         let out = &mut cx.channel.out;
         match name {
-            SectionName::Asked(section, origin) => wire::write_section(out, section, *origin),
-            SectionName::Old(name) => wire::write_name(out, name),
+            SectionName::Asked(section, origin) => items.section(out, section, *origin),
+            SectionName::Old(name) => items.name(out, name),
         }
         match &found.sections[*index] {
             Piece::Missing => write::nil(out),

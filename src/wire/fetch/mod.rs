@@ -7,7 +7,7 @@ mod section;
 use nom::Parser;
 use nom::bytes::complete::tag as exactly;
 
-pub use self::answer::*;
+pub use self::answer::Items;
 pub(super) use self::item::item;
 #[cfg(test)]
 pub(super) use self::section::write_section_spec;
