@@ -57,6 +57,4 @@ pub struct AppendMessage {
 impl AppendMessage {
     /// Most parts of one message.
     pub const MAX_PARTS: usize = 1000;
-    /// Longest URL of a part, in octets.
-    pub const MAX_URL_OCTETS: usize = 8192;
 }

@@ -24,6 +24,7 @@ pub mod special_use;
 pub mod status;
 pub mod thread;
 pub mod uid_batches;
+pub mod url;
 
 pub use append::{Append, AppendItem, AppendMessage, AppendTarget, Replaced};
 pub use command::{Body, Command, MailboxArgument, UseArgument};
@@ -48,3 +49,4 @@ pub use special_use::{SpecialUse, UnknownUse};
 pub use status::{Status, StatusItem, StatusValue};
 pub use thread::{Thread, ThreadAlgorithm, ThreadNode};
 pub use uid_batches::UidBatches;
+pub use url::{ImapUrl, UrlAccess, UrlAuthorization, UrlMailbox, UrlMessage, UrlPlace, UrlServer, UrlVerifier};

@@ -29,6 +29,7 @@ pub mod status;
 mod store;
 pub mod thread;
 pub mod uid_batches;
+pub mod url;
 pub mod utf7;
 pub mod write;
 

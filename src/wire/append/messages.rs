@@ -4,7 +4,7 @@ use nom::Parser;
 use nom::bytes::complete::tag_no_case;
 
 use super::{Ending, Next};
-use crate::types::{AppendItem, AppendMessage};
+use crate::types::{AppendItem, AppendMessage, ImapUrl};
 use crate::wire::date::date_time;
 use crate::wire::garbled::{Parsed, Wrong, expected, fail};
 use crate::wire::lexical::{Recent, astring, close, flag_list, open, space, word};
@@ -156,7 +156,7 @@ impl Messages {
                 return Ok((rest, Part::NotWhole));
             }
             let (behind, url) = expected("a URL", astring).parse(rest)?;
-            if url.len() > AppendMessage::MAX_URL_OCTETS {
+            if url.len() > ImapUrl::MAX_OCTETS {
                 return fail(rest, "a URL of at most 8192 octets");
             }
             (behind, Part::Url(String::from_utf8_lossy(&url).into_owned()))

@@ -72,7 +72,7 @@ fn octets(out: &mut Vec<u8>, partial: Option<(u32, u32)>) {
     }
 }
 
-fn sections() -> impl Strategy<Value = Section> {
+pub(super) fn sections() -> impl Strategy<Value = Section> {
     let fields = (vec("[!-~]{1,10}|[a-z ]{0,4}", 1..4), any::<bool>());
     let text = prop_oneof![
         Just(SectionText::Whole),

@@ -11,6 +11,7 @@ mod notify;
 mod quota;
 mod response;
 mod search;
+mod url;
 
 use proptest::collection::vec;
 use proptest::option;
