@@ -219,7 +219,7 @@ impl Session {
             Event::Line(line) => Incoming::Line(wire::parse(line)),
             Event::Literal(Announced { octets, non_sync, binary, head }) => {
                 let tag = wire::tag_of(head).map(str::to_string);
-                let head = (wire::literal_use(head) == LiteralUse::AppendMessage).then(|| head.to_vec());
+                let head = (wire::literal_use(head) == LiteralUse::Append).then(|| head.to_vec());
                 Incoming::Literal(Arriving { octets, non_sync, is_binary: binary, tag, head })
             }
             Event::Piece(_) | Event::LiteralEnd => Incoming::Leftover,
@@ -485,6 +485,15 @@ impl Session {
             Body::Lsub(arguments) => cmd::lsub::lsub(self.signed_in()?, &arguments).await,
             Body::Status(arguments) => cmd::status::status(self.signed_in()?, arguments).await,
             Body::Idle => cmd::idle::idle(self).await,
+            Body::Append(_) => Err(no(Code::Cannot, "CATENATE is not offered")),
+            Body::Notify(_) => Err(no(Code::Cannot, "NOTIFY is not offered")),
+            Body::Compress => Err(no(Code::Cannot, "COMPRESS is not offered")),
+            // RFC 8437 §3: a NO is not permitted.
+            Body::Unauthenticate => Err(bad("UNAUTHENTICATE is not offered")),
+            Body::GetQuota(_) | Body::GetQuotaRoot(_) | Body::SetQuota(_) => {
+                Err(no(Code::Cannot, "QUOTA is not offered"))
+            }
+            Body::UidBatches(_) => Err(no(Code::Cannot, "UIDBATCHES is not offered")),
             Body::Expunge => cmd::expunge::expunge(self.selected()?, None).await,
             Body::UidExpunge(set) => cmd::expunge::expunge(self.selected()?, Some(&set)).await,
             Body::Search(arguments) => cmd::search::search(self.selected()?, tag, arguments).await,

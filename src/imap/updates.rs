@@ -6,7 +6,8 @@ use super::channel::Channel;
 use super::selection::Selection;
 use crate::mailstore::{Changes, FlagTable, Row};
 use crate::types::{Code, Condition, FlagSet, Keyword, Seq, SystemFlag, Uid};
-use crate::wire::{fetch, write};
+use crate::wire::fetch::Items;
+use crate::wire::write;
 
 /// What a client has switched on (RFC 5161), for the rest of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,39 +110,39 @@ async fn write_expunged(selection: &Selection, channel: &mut Channel, changes: &
 /// `* n FETCH (FLAGS (...))` for one row.
 pub fn write_flag_change(selection: &Selection, out: &mut Vec<u8>, manner: Manner, table: &FlagTable, row: &Row) {
     let Some(seq) = selection.view.membership().seq(row.uid.0) else { return };
-    write_open(out, manner.enabled, seq, row.uid);
+    let mut items = open(out, manner.enabled, seq, row.uid);
     if manner.tells_uid() {
-        fetch::write_uid(out, Uid(row.uid.0));
+        items.uid(out, Uid(row.uid.0));
     }
-    write_row_flags(selection, out, table, row);
+    write_row_flags(&mut items, selection, out, table, row);
     if manner.enabled.condstore {
-        fetch::write_mod_seq(out, row.modseq);
+        items.mod_seq(out, row.modseq);
     }
-    fetch::write_close(out);
+    items.close(out);
 }
 
 /// `* n FETCH (MODSEQ (m))`: what a silent STORE still has to tell (RFC 7162 §3.1.3).
 pub fn write_mod_seq_only(selection: &Selection, out: &mut Vec<u8>, manner: Manner, row: &Row) {
     let Some(seq) = selection.view.membership().seq(row.uid.0) else { return };
-    write_open(out, manner.enabled, seq, row.uid);
+    let mut items = open(out, manner.enabled, seq, row.uid);
     if manner.tells_uid() {
-        fetch::write_uid(out, Uid(row.uid.0));
+        items.uid(out, Uid(row.uid.0));
     }
-    fetch::write_mod_seq(out, row.modseq);
-    fetch::write_close(out);
+    items.mod_seq(out, row.modseq);
+    items.close(out);
 }
 
 /// `* n FETCH (`, or with UIDONLY `* uid UIDFETCH (` (RFC 9586 §3.3).
-pub fn write_open(out: &mut Vec<u8>, enabled: Enabled, seq: u32, uid: Uid) {
+pub fn open(out: &mut Vec<u8>, enabled: Enabled, seq: u32, uid: Uid) -> Items {
     match enabled.uid_only {
-        true => fetch::write_open_uid(out, uid),
-        false => fetch::write_open(out, Seq(seq)),
+        true => Items::open_uid(out, uid),
+        false => Items::open(out, Seq(seq)),
     }
 }
 
 /// `FLAGS (...)` of one row, with `\Recent` where it is.
-pub fn write_row_flags(selection: &Selection, out: &mut Vec<u8>, table: &FlagTable, row: &Row) {
-    fetch::write_name(out, "FLAGS");
+pub fn write_row_flags(items: &mut Items, selection: &Selection, out: &mut Vec<u8>, table: &FlagTable, row: &Row) {
+    items.name(out, "FLAGS");
     out.push(b'(');
     let is_recent = selection.view.recent().contains(row.uid.0);
     if is_recent {

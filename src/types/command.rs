@@ -1,10 +1,10 @@
 //! A command as the client meant it: its tag, and one variant of [`Body`] per command.
 //! Argument structs with a story of their own live beside this file (`fetch.rs`, `search.rs`, ...).
-//! APPEND is missing on purpose: it is told piece by piece, see [`crate::types::append`].
+//! An APPEND that brings octets is missing on purpose: it is told piece by piece, see [`crate::types::append`].
 
 use super::{
-    BadMailboxName, Fetch, Flag, List, Lsub, MailboxName, ModSeq, NumSet, Search, Secret, Sort, SpecialUse, Status,
-    Thread, UidRuns, UidValidity, UnknownUse,
+    Append, BadMailboxName, Fetch, Flag, List, Lsub, MailboxName, ModSeq, Notify, NumSet, Search, Secret, SetQuota,
+    Sort, SpecialUse, Status, Thread, UidBatches, UidRuns, UidValidity, UnknownUse,
 };
 
 /// A mailbox name as an argument. A bad name is no syntax error: the command is answered NO, with this reason.
@@ -51,8 +51,20 @@ pub enum Body {
     /// RFC 2342
     Namespace,
     Status(Status),
+    /// APPEND or REPLACE of nothing but stored messages (RFC 4469, RFC 8508).
+    Append(Append),
     /// RFC 2177; its end, `DONE`, is a bare line that the session reads itself.
     Idle,
+    /// RFC 5465
+    Notify(Notify),
+    /// RFC 4978, with DEFLATE, the only algorithm there is.
+    Compress,
+    /// RFC 8437; never answered NO.
+    Unauthenticate,
+    /// RFC 9208: the name of a quota root, in the octets the client sent.
+    GetQuota(Vec<u8>),
+    GetQuotaRoot(MailboxArgument),
+    SetQuota(SetQuota),
 
     // RFC 3501 §6.4: with a mailbox selected.
     Check,
@@ -71,6 +83,8 @@ pub enum Body {
     Copy(Copy),
     /// RFC 6851
     Move(Copy),
+    /// RFC 10022
+    UidBatches(UidBatches),
 }
 
 /// AUTHENTICATE (RFC 3501 §6.2.2).

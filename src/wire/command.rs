@@ -4,7 +4,10 @@ use nom::Parser;
 
 use super::dialect::Dialect;
 use super::garbled::{Garbled, Parsed, expected, fail};
-use super::{fetch, lexical, list, login, mailbox, search, select, sort, status, store, thread};
+use super::{
+    append, fetch, lexical, list, login, mailbox, notify, quota, search, select, sort, status, store, thread,
+    uid_batches,
+};
 use crate::types::{Body, Command};
 
 /// Reads the arguments of one command. The input begins right behind the command's word.
@@ -38,17 +41,25 @@ const COMMANDS: &[(&str, Arguments)] = &[
     ("SUBSCRIBE", |i, dialect| mailbox::only(i, dialect).map(|(i, name)| (i, Body::Subscribe(name)))),
     ("UNSUBSCRIBE", |i, dialect| mailbox::only(i, dialect).map(|(i, name)| (i, Body::Unsubscribe(name)))),
     ("NAMESPACE", |i, _| Ok((i, Body::Namespace))),
+    ("NOTIFY", notify::command),
+    ("COMPRESS", |i, _| compress(i)),
+    ("GETQUOTA", |i, _| quota::get(i)),
+    ("GETQUOTAROOT", quota::get_root),
+    ("SETQUOTA", |i, _| quota::set(i)),
+    ("UIDBATCHES", |i, _| uid_batches::command(i)),
     ("ENABLE", |i, _| login::enable(i)),
     ("ID", |i, _| login::id(i)),
     ("CAPABILITY", |i, _| Ok((i, Body::Capability))),
     ("LOGIN", |i, _| login::login(i)),
     ("AUTHENTICATE", |i, _| login::authenticate(i)),
     ("STARTTLS", |i, _| Ok((i, Body::StartTls))),
+    ("UNAUTHENTICATE", |i, _| Ok((i, Body::Unauthenticate))),
     ("LOGOUT", |i, _| Ok((i, Body::Logout))),
-    ("APPEND", append_without_literal),
+    ("APPEND", append::append),
+    ("REPLACE", |i, dialect| append::replace(i, dialect, false)),
 ];
 
-/// The words that may follow UID (RFC 3501 §6.4.8, RFC 4315 §2.1, RFC 5256 §3, RFC 6851 §3.2).
+/// The words that may follow UID (RFC 3501 §6.4.8, RFC 4315 §2.1, RFC 5256 §3, RFC 6851 §3.2, RFC 8508 §3.3).
 const UID_COMMANDS: &[(&str, Arguments)] = &[
     ("FETCH", |i, _| fetch::command(i, true)),
     ("STORE", |i, _| store::store(i, true)),
@@ -57,6 +68,7 @@ const UID_COMMANDS: &[(&str, Arguments)] = &[
     ("THREAD", |i, _| thread::command(i, true)),
     ("COPY", |i, dialect| store::copy(i, dialect, true).map(|(i, copy)| (i, Body::Copy(copy)))),
     ("MOVE", |i, dialect| store::copy(i, dialect, true).map(|(i, copy)| (i, Body::Move(copy)))),
+    ("REPLACE", |i, dialect| append::replace(i, dialect, true)),
     ("EXPUNGE", |i, _| store::uid_expunge(i)),
 ];
 
@@ -68,8 +80,8 @@ pub fn parse(command: &[u8]) -> Result<Command, Garbled> {
     parse_in(command, Dialect::default())
 }
 
-/// Parses one framed command: its line without the final CRLF, held literals in place. APPEND is never parsed
-/// here as a whole, see [`super::append`].
+/// Parses one framed command: its line without the final CRLF, held literals in place. An APPEND or REPLACE that
+/// brings octets never comes here as a whole, see [`super::append`].
 ///
 /// # Errors
 /// [`Garbled`] when the command does not follow the grammar: answer BAD.
@@ -104,7 +116,14 @@ fn body(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
 /// uid = "UID" SP (copy / fetch / search / store)
 fn uid(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
     let (i, ()) = lexical::space(i)?;
-    look_up(i, dialect, UID_COMMANDS, "FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE or EXPUNGE")
+    look_up(i, dialect, UID_COMMANDS, "FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE, REPLACE or EXPUNGE")
+}
+
+/// compress = "COMPRESS" SP algorithm; algorithm = "DEFLATE" (RFC 4978 §5)
+fn compress(i: &[u8]) -> Parsed<'_, Body> {
+    let (i, ()) = lexical::space(i)?;
+    let (rest, name) = lexical::word(i)?;
+    if name.eq_ignore_ascii_case(b"DEFLATE") { Ok((rest, Body::Compress)) } else { fail(i, "DEFLATE") }
 }
 
 fn look_up<'a>(i: &'a [u8], dialect: Dialect, table: &[(&str, Arguments)], what: &'static str) -> Parsed<'a, Body> {
@@ -113,12 +132,6 @@ fn look_up<'a>(i: &'a [u8], dialect: Dialect, table: &[(&str, Arguments)], what:
         Some((_, arguments)) => arguments(rest, dialect),
         None => fail(i, what),
     }
-}
-
-/// An APPEND that is whole without having streamed a message says nothing a server could keep.
-fn append_without_literal(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
-    let (i, _) = super::append::arguments(i, dialect)?;
-    fail(i, "a literal with the message")
 }
 
 #[cfg(test)]
@@ -150,6 +163,8 @@ mod tests {
             ("EXPUNGE", Body::Expunge),
             ("IDLE", Body::Idle),
             ("NAMESPACE", Body::Namespace),
+            ("UNAUTHENTICATE", Body::Unauthenticate),
+            ("COMPRESS DEFLATE", Body::Compress),
         ];
         for (word, body) in bare {
             assert_eq!(parse(format!("t {word}").as_bytes()).map(|c| c.body), Ok(body));
@@ -169,7 +184,13 @@ mod tests {
         assert_eq!(bad("a1 FROB x"), "expected a command at octet 4");
         assert_eq!(bad("a1  NOOP"), "expected a single space at octet 4");
         assert_eq!(bad("a1"), "expected a space at octet 3");
-        assert_eq!(bad("a1 UID NOOP"), "expected FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE or EXPUNGE at octet 8");
+        assert_eq!(
+            bad("a1 UID NOOP"),
+            "expected FETCH, STORE, SEARCH, SORT, THREAD, COPY, MOVE, REPLACE or EXPUNGE at octet 8"
+        );
+        assert_eq!(bad("a1 COMPRESS"), "expected a space at octet 12");
+        assert_eq!(bad("a1 COMPRESS GZIP"), "expected DEFLATE at octet 13");
+        assert_eq!(bad("a1 COMPRESS DEFLATE9"), "expected DEFLATE at octet 13");
         assert_eq!(bad("a1 SELECT "), "expected a mailbox name at octet 11");
         assert_eq!(bad("a1 APPEND INBOX"), "expected a literal with the message at octet 16");
         assert_eq!(bad("a1 NOOP (((((((("), "expected the end of the command at octet 8");

@@ -130,6 +130,15 @@ pub(super) fn nz_number(i: &[u8]) -> Parsed<'_, u32> {
     digits(i, 1 << 32, what).map(|(i, n)| (i, n as u32))
 }
 
+/// nz-number64 = digit-nz *DIGIT ; Unsigned 63-bit integer (RFC 9051 §9)
+pub(super) fn nz_number64(i: &[u8]) -> Parsed<'_, u64> {
+    let what = "a number from 1 to 9223372036854775807 without a leading 0";
+    if i.first() == Some(&b'0') {
+        return fail(i, what);
+    }
+    digits(i, 1 << 63, what)
+}
+
 /// objectid = 1*255(ALPHA / DIGIT / "_" / "-") (RFC 8474 §7)
 pub(super) fn object_id(i: &[u8]) -> Parsed<'_, ObjectId> {
     let what = "an object identifier";
@@ -236,7 +245,7 @@ pub(super) fn nil(i: &[u8]) -> Parsed<'_, ()> {
 }
 
 /// seq-number = nz-number / "*"
-fn set_bound(i: &[u8]) -> Parsed<'_, SetBound> {
+pub(super) fn set_bound(i: &[u8]) -> Parsed<'_, SetBound> {
     match i.first() {
         Some(b'*') => Ok((&i[1..], SetBound::Star)),
         Some(b'0'..=b'9') => nz_number(i).map(|(i, n)| (i, SetBound::Number(n))),

@@ -19,6 +19,8 @@ pub mod list;
 pub mod login;
 mod mailbox;
 pub mod metadata;
+mod notify;
+pub mod quota;
 pub mod response;
 pub mod search;
 mod select;
@@ -26,13 +28,15 @@ pub mod sort;
 pub mod status;
 mod store;
 pub mod thread;
+pub mod uid_batches;
+pub mod url;
 pub mod utf7;
 pub mod write;
 
 #[cfg(test)]
 mod round_trip;
 
-pub use append::{LiteralUse, literal_use};
+pub use append::{AppendParser, Ending, LiteralUse, Next, literal_use};
 pub use command::{is_done, parse, parse_in, tag_of};
 pub use dialect::Dialect;
 pub use framer::{Announced, Event, Framer, Limits, OverLimit};

@@ -25,6 +25,12 @@ pub fn number(out: &mut Vec<u8>, n: impl Into<u64>) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// `%XX` (RFC 3986 §2.1)
+pub(super) fn percent(out: &mut Vec<u8>, b: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.extend_from_slice(&[b'%', DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]);
+}
+
 /// The line's end.
 pub fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");

@@ -5,36 +5,42 @@ use crate::imap::answer::{Answer, Done, Stop, bad, missing_target, no, write_ans
 use crate::imap::session::{Arriving, Session, State, within_keywords};
 use crate::imap::updates::{Manner, tell};
 use crate::mailstore::{Account, Draft, Error, NewMessage};
-use crate::types::{AppendHead, AppendMessage, Code, MailboxName};
-use crate::wire::append::{parse_end, parse_head, parse_next};
+use crate::types::{AppendItem, AppendMessage, AppendTarget, Code, MailboxName};
+use crate::wire::append::AppendPiece;
 use crate::wire::response::write_continuation;
-use crate::wire::{Announced, Dialect, Event};
+use crate::wire::{Announced, AppendParser, Dialect, Ending, Event};
 
 /// Takes over from the announcement of the first message's literal to the end of the command. Several messages
 /// are placed all together or not at all (RFC 3502 §3).
 pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Stop> {
-    let head = match parse_head(arriving.head.as_deref().unwrap_or_default(), Dialect::default()) {
-        Ok(head) => head,
+    let mut parser = AppendParser::new(Dialect::default());
+    let mut piece = match parser.read(arriving.head.as_deref().unwrap_or_default(), Ending::Literal) {
+        Ok(piece) => piece,
         Err(garbled) => {
             let stop = bad(garbled.to_string());
             return session.refuse_literal(&arriving, garbled.tag.as_deref(), "APPEND", stop);
         }
     };
-    let (account, name) = match target(session, &head) {
+    let tag = parser.tag().unwrap_or("*").to_string();
+    let (account, name) = match target(session, piece.target.take()) {
         Ok(target) => target,
-        Err(stop) => return session.refuse_literal(&arriving, Some(&head.tag), "APPEND", stop),
+        Err(stop) => return session.refuse_literal(&arriving, Some(&tag), "APPEND", stop),
     };
     let mut messages: Vec<NewMessage> = Vec::new();
     let mut octets = 0;
-    let (mut arriving, mut next) = (arriving, head.message.clone());
+    let mut arriving = arriving;
     let end = loop {
         octets += arriving.octets;
         let count = messages.len() + 1;
-        let admitted =
-            admit(session, &next, &arriving, count, octets).and_then(|()| Ok(account.room_for(octets, count as u64)?));
-        if let Err(stop) = admitted {
-            return session.refuse_literal(&arriving, Some(&head.tag), "APPEND", stop);
-        }
+        let admitted = streamed_message(piece).and_then(|next| {
+            admit(session, &next, &arriving, count, octets)?;
+            account.room_for(octets, count as u64)?;
+            Ok(next)
+        });
+        let next = match admitted {
+            Ok(next) => next,
+            Err(stop) => return session.refuse_literal(&arriving, Some(&tag), "APPEND", stop),
+        };
         if !arriving.non_sync {
             write_continuation(&mut session.channel.out, "send the message");
         }
@@ -45,16 +51,18 @@ pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Sto
             Err(stop) => break End::Unread(stop),
         };
         messages.push(message);
-        match behind(session, &next).await? {
+        match behind(session, &mut parser).await? {
             Behind::End => break End::Whole,
             Behind::Garbled(stop) => break End::Read(stop),
-            Behind::Message(announced) => match parse_next(announced.head.as_deref().unwrap_or_default(), &next) {
-                Ok(message) => (arriving, next) = (announced, message),
-                Err(garbled) => {
-                    let stop = bad(garbled.to_string());
-                    return session.refuse_literal(&announced, Some(&head.tag), "APPEND", stop);
+            Behind::Message(announced) => {
+                match parser.read(announced.head.as_deref().unwrap_or_default(), Ending::Literal) {
+                    Ok(read) => (arriving, piece) = (announced, read),
+                    Err(garbled) => {
+                        let stop = bad(garbled.to_string());
+                        return session.refuse_literal(&announced, Some(&tag), "APPEND", stop);
+                    }
                 }
-            },
+            }
         }
     };
     let answer = match end {
@@ -62,8 +70,8 @@ pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Sto
         End::Read(stop) => Err(stop),
         End::Unread(stop) => {
             // The rest of the command still has to be read past, and what it announces refused.
-            if let Behind::Message(announced) = behind(session, &next).await? {
-                return session.refuse_literal(&announced, Some(&head.tag), "APPEND", stop);
+            if let Behind::Message(announced) = behind(session, &mut parser).await? {
+                return session.refuse_literal(&announced, Some(&tag), "APPEND", stop);
             }
             Err(stop)
         }
@@ -72,7 +80,7 @@ pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Sto
     if let State::Selected(_, selection) = &mut session.state {
         tell(selection, &mut session.channel, Manner { enabled: session.enabled, with_uid: false }).await?;
     }
-    write_answer(&mut session.channel.out, &head.tag, "APPEND", &answer);
+    write_answer(&mut session.channel.out, &tag, "APPEND", &answer);
     Ok(())
 }
 
@@ -86,19 +94,37 @@ enum End {
 }
 
 /// Where the messages are to go.
-fn target(session: &Session, head: &AppendHead) -> Result<(Account, MailboxName), Stop> {
+fn target(session: &Session, target: Option<AppendTarget>) -> Result<(Account, MailboxName), Stop> {
     let account = match &session.state {
         State::Authenticated(account) | State::Selected(account, _) => account,
         State::NotAuthenticated => return Err(bad("APPEND is not possible before logging in")),
     };
-    let name = head.mailbox.clone().map_err(|bad| no(Code::Cannot, bad.to_string()))?;
+    let Some(AppendTarget { mailbox, replaced: None }) = target else {
+        return Err(no(Code::Cannot, "REPLACE is not offered"));
+    };
+    let name = mailbox.map_err(|bad| no(Code::Cannot, bad.to_string()))?;
     account.find(&name).map_err(missing_target)?;
     Ok((account.clone(), name))
 }
 
+/// The message whose octets were announced.
+fn streamed_message(piece: AppendPiece) -> Result<AppendMessage, Stop> {
+    let mut items = piece.items.into_iter().filter(|item| *item != AppendItem::MessageEnd);
+    match (items.next(), items.next()) {
+        (Some(AppendItem::Message(message)), Some(AppendItem::Octets { utf8: false })) => Ok(message),
+        (_, Some(AppendItem::Octets { utf8: true })) => {
+            Err(bad("expected a literal without ~; BINARY and UTF8 are not offered"))
+        }
+        _ => Err(no(Code::Cannot, "CATENATE is not offered")),
+    }
+}
+
 /// What can be refused before a single octet of the message was sent. `count` and `sum` include it.
 fn admit(session: &Session, message: &AppendMessage, arriving: &Arriving, count: usize, sum: u64) -> Result<(), Stop> {
-    if arriving.is_binary || message.utf8 {
+    if message.is_catenated {
+        return Err(no(Code::Cannot, "CATENATE is not offered"));
+    }
+    if arriving.is_binary {
         return Err(bad("expected a literal without ~; BINARY and UTF8 are not offered"));
     }
     let config = session.host.config.load();
@@ -151,12 +177,13 @@ enum Behind {
     Garbled(Stop),
 }
 
-async fn behind(session: &mut Session, message: &AppendMessage) -> Result<Behind, Stop> {
+async fn behind(session: &mut Session, parser: &mut AppendParser) -> Result<Behind, Stop> {
     loop {
         match session.channel.framer.next() {
             Event::Line(rest) => {
-                return Ok(match parse_end(rest, message) {
-                    Ok(()) => Behind::End,
+                return Ok(match parser.read(rest, Ending::Line) {
+                    Ok(piece) if piece.items == [AppendItem::MessageEnd] => Behind::End,
+                    Ok(_) => Behind::Garbled(no(Code::Cannot, "CATENATE is not offered")),
                     Err(garbled) => Behind::Garbled(bad(garbled.to_string())),
                 });
             }

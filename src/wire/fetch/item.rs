@@ -6,7 +6,7 @@ use crate::wire::garbled::{Parsed, fail};
 use crate::wire::lexical::{listed, mark, number, nz_number, word};
 
 /// fetch-att
-pub(super) fn item(i: &[u8]) -> Parsed<'_, FetchItem> {
+pub(in crate::wire) fn item(i: &[u8]) -> Parsed<'_, FetchItem> {
     const PLAIN: [(&str, FetchItem); 15] = [
         ("FLAGS", FetchItem::Flags),
         ("UID", FetchItem::Uid),

@@ -7,10 +7,9 @@ mod section;
 use nom::Parser;
 use nom::bytes::complete::tag as exactly;
 
-pub use self::answer::*;
-use self::item::item;
-#[cfg(test)]
-pub(super) use self::section::write_section_spec;
+pub use self::answer::Items;
+pub(super) use self::item::item;
+pub(super) use self::section::{section, write_section_spec};
 use super::garbled::{Parsed, Wrong, expected, fail, wrong};
 use super::lexical::{listed, mark, mod_seq, num_set, partial_range, space, spaced, word};
 use crate::types::{Body, Fetch, FetchItem, ModSeq, PartialRange};

@@ -8,7 +8,7 @@ use crate::wire::lexical::{astring, listed, mark, nz_number, space, word};
 use crate::wire::write;
 
 /// section = "[" [section-spec] "]"; section-spec = section-msgtext / (section-part ["." section-text])
-pub(super) fn section(i: &[u8]) -> Parsed<'_, Section> {
+pub(in crate::wire) fn section(i: &[u8]) -> Parsed<'_, Section> {
     let (mut i, ()) = mark(b'[', "\"[\"")(i)?;
     let mut section = Section::default();
     // section-part = nz-number *("." nz-number)

@@ -8,8 +8,7 @@ use super::answer::{Item, read, word};
 use super::common::{listed, mod_seqs, object_ids, partial_ranges, partial_text, set, sets, text};
 use crate::types::{DateTime, Fetch, FetchItem, FlagSet, Section, SectionText, Seq, Uid};
 use crate::wire::date::write_date_time;
-use crate::wire::fetch as answer;
-use crate::wire::fetch::write_section_spec;
+use crate::wire::fetch::{Items, write_section_spec};
 use crate::wire::write;
 
 pub(super) fn fetch(out: &mut Vec<u8>, fetch: &Fetch) {
@@ -29,7 +28,7 @@ pub(super) fn fetch(out: &mut Vec<u8>, fetch: &Fetch) {
     }
 }
 
-fn item(out: &mut Vec<u8>, item: &FetchItem) {
+pub(super) fn item(out: &mut Vec<u8>, item: &FetchItem) {
     match item {
         FetchItem::Uid => text(out, "UID"),
         FetchItem::Flags => text(out, "FLAGS"),
@@ -73,7 +72,7 @@ fn octets(out: &mut Vec<u8>, partial: Option<(u32, u32)>) {
     }
 }
 
-fn sections() -> impl Strategy<Value = Section> {
+pub(super) fn sections() -> impl Strategy<Value = Section> {
     let fields = (vec("[!-~]{1,10}|[a-z ]{0,4}", 1..4), any::<bool>());
     let text = prop_oneof![
         Just(SectionText::Whole),
@@ -88,7 +87,8 @@ fn sections() -> impl Strategy<Value = Section> {
     })
 }
 
-pub(super) fn fetches() -> impl Strategy<Value = Fetch> {
+/// At least one.
+pub(super) fn items() -> impl Strategy<Value = Vec<FetchItem>> {
     let item = prop_oneof![
         Just(FetchItem::Uid),
         Just(FetchItem::Flags),
@@ -111,11 +111,16 @@ pub(super) fn fetches() -> impl Strategy<Value = Fetch> {
         (sections(), any::<bool>(), option::of((any::<u32>(), 1u32..)))
             .prop_map(|(section, peek, partial)| FetchItem::Section { section, peek, partial }),
     ];
-    (sets(), any::<bool>(), vec(item, 1..6), option::of(mod_seqs()), any::<bool>(), option::of(partial_ranges()))
-        .prop_map(|(set, uid, items, changed_since, vanished, partial)| {
+    vec(item, 1..6)
+}
+
+pub(super) fn fetches() -> impl Strategy<Value = Fetch> {
+    (sets(), any::<bool>(), items(), option::of(mod_seqs()), any::<bool>(), option::of(partial_ranges())).prop_map(
+        |(set, uid, items, changed_since, vanished, partial)| {
             let vanished = vanished && uid && changed_since.is_some();
             Fetch { set, uid, items, changed_since, vanished, partial }
-        })
+        },
+    )
 }
 
 proptest! {
@@ -131,20 +136,21 @@ proptest! {
     ) {
         let nstring = |text: Option<&[u8]>| text.map_or(word("NIL"), |text| Item::Text(text.to_vec()));
         let mut out = Vec::new();
-        if by_uid { answer::write_open_uid(&mut out, Uid(number)) } else { answer::write_open(&mut out, Seq(number)) }
-        answer::write_uid(&mut out, Uid(number));
-        answer::write_flags(&mut out, &FlagSet::new(), true);
-        answer::write_mod_seq(&mut out, mod_seq);
-        answer::write_email_id(&mut out, &id);
-        answer::write_thread_id(&mut out, thread.as_ref());
-        answer::write_preview(&mut out, preview.as_deref());
-        answer::write_save_date(&mut out, saved.map(DateTime::utc));
-        answer::write_binary_size(&mut out, &path, size);
-        answer::write_binary(&mut out, &path, origin);
+        let mut items =
+            if by_uid { Items::open_uid(&mut out, Uid(number)) } else { Items::open(&mut out, Seq(number)) };
+        items.uid(&mut out, Uid(number));
+        items.flags(&mut out, &FlagSet::new(), true);
+        items.mod_seq(&mut out, mod_seq);
+        items.email_id(&mut out, &id);
+        items.thread_id(&mut out, thread.as_ref());
+        items.preview(&mut out, preview.as_deref());
+        items.save_date(&mut out, saved.map(DateTime::utc));
+        items.binary_size(&mut out, &path, size);
+        items.binary(&mut out, &path, origin);
         write::binary_content(&mut out, &content);
-        answer::write_section(&mut out, &Section { path: path.clone(), text: SectionText::Header }, origin);
+        items.section(&mut out, &Section { path: path.clone(), text: SectionText::Header }, origin);
         write::nil(&mut out);
-        answer::write_close(&mut out);
+        items.close(&mut out);
         let items = read(&out);
         prop_assert_eq!(&items[..2], &[word(number), word(if by_uid { "UIDFETCH" } else { "FETCH" })]);
         let date = saved.map(|seconds| {

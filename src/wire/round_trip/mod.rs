@@ -3,20 +3,28 @@
 //! in another way than by saying what is wrong.
 
 mod answer;
+mod append;
 mod common;
 mod fetch;
 mod folders;
+mod notify;
+mod quota;
+mod response;
 mod search;
+mod url;
 
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use self::append::{append, appends};
 use self::common::{flags, listed, mailboxes, mod_seqs, name, octets, set, sets, text};
 use self::fetch::{fetch, fetches};
 use self::folders::{PATTERNS, create, creates, list, lists, pattern, select, selects, status, statuses};
+use self::notify::{notifies, notify};
+use self::quota::{all_batches, batches, set_quota, set_quotas};
 use self::search::{search, searches, sort, sorts, thread, threads};
-use super::{Dialect, parse, parse_in, write};
+use super::{AppendParser, Dialect, Ending, parse, parse_in, write};
 use crate::types::command::{Authenticate, Copy, FlagChange, Login, Rename, Store};
 use crate::types::{Body, Command, Lsub, MailboxArgument, NumSet, Pattern, Secret};
 
@@ -81,6 +89,17 @@ fn written(command: &Command, dialect: Dialect) -> Vec<u8> {
         Body::List(args) => list(out, args),
         Body::Lsub(lsub) => pattern(out, "LSUB", &lsub.pattern),
         Body::Status(args) => status(out, args, dialect),
+        Body::Append(args) => append(out, args, dialect),
+        Body::Notify(args) => notify(out, args, dialect),
+        Body::Compress => text(out, "COMPRESS deflate"),
+        Body::Unauthenticate => text(out, "UNAUTHENTICATE"),
+        Body::GetQuota(root) => {
+            text(out, "GETQUOTA ");
+            write::astring(out, root);
+        }
+        Body::GetQuotaRoot(mailbox) => with_name(out, "GETQUOTAROOT", mailbox),
+        Body::SetQuota(args) => set_quota(out, args),
+        Body::UidBatches(args) => batches(out, args),
         Body::UidExpunge(uids) => numbers(out, true, "EXPUNGE", uids),
         Body::Search(args) => search(out, args),
         Body::Sort(args) => sort(out, args),
@@ -133,6 +152,8 @@ fn bodies() -> impl Strategy<Value = Body> {
         Body::Close,
         Body::Unselect,
         Body::Expunge,
+        Body::Compress,
+        Body::Unauthenticate,
     ];
     let patterns =
         || proptest::sample::select(&PATTERNS[..]).prop_map(|(reference, name)| Pattern::new(reference, name));
@@ -158,6 +179,11 @@ fn bodies() -> impl Strategy<Value = Body> {
         lists().prop_map(Body::List),
         patterns().prop_map(|pattern| Body::Lsub(Lsub { pattern })),
         statuses().prop_map(Body::Status),
+        appends().prop_map(Body::Append),
+        notifies().prop_map(Body::Notify),
+        octets().prop_map(Body::GetQuota),
+        mailboxes().prop_map(Body::GetQuotaRoot),
+        set_quotas().prop_map(Body::SetQuota),
     ];
     let messages = prop_oneof![
         sets().prop_map(Body::UidExpunge),
@@ -168,6 +194,7 @@ fn bodies() -> impl Strategy<Value = Body> {
         stores().prop_map(Body::Store),
         copies().prop_map(Body::Copy),
         copies().prop_map(Body::Move),
+        all_batches().prop_map(Body::UidBatches),
     ];
     prop_oneof![1 => access, 1 => folders, 2 => messages]
 }
@@ -206,7 +233,7 @@ proptest! {
     fn rubbish_is_only_ever_refused(line in vec(any::<u8>(), 0..60)) {
         let _ = parse(&line);
         let _ = crate::wire::literal_use(&line);
-        let _ = crate::wire::append::parse_head(&line, Dialect::default());
+        let _ = AppendParser::new(Dialect::default()).read(&line, Ending::Literal);
     }
 }
 
@@ -228,6 +255,12 @@ fn doubled_spaces_are_refused_everywhere() {
         "a UID SEARCH RETURN (MIN PARTIAL 1:2) CHARSET UTF-8 OLDER 5 SAVEDON 1-Feb-1994 EMAILID a UID $ UIDAFTER 7",
         "a SORT RETURN (COUNT SAVE) (REVERSE DATE SIZE) UTF-8 NOT SEEN",
         "a UID THREAD REFS UTF-8 OR SEEN DRAFT",
+        "a APPEND b (\\Seen x) CATENATE (URL c URL d) \"17-Jul-1996 02:44:25 -0700\" CATENATE (URL e)",
+        "a UID REPLACE 5 b CATENATE (URL c)",
+        "a NOTIFY SET STATUS (selected (MessageNew (UID FLAGS) MessageExpunge)) (subtree (b c) (MailboxName))",
+        "a COMPRESS DEFLATE",
+        "a SETQUOTA b (STORAGE 1 MESSAGE 2)",
+        "a UIDBATCHES 1 2:3",
         "a COPY 1 b",
         "a ID (\"a\" \"b\" \"c\" NIL)",
         "a ENABLE a b",

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::plan::{Plan, SectionName, Slot};
 use crate::imap::answer::Stop;
 use crate::imap::session::Selected;
-use crate::imap::updates::{write_open, write_row_flags};
+use crate::imap::updates::{open, write_row_flags};
 use crate::mailstore::{Decoded, FlagTable, Page, PageRow, Piece, Row, without_nul};
 use crate::message::body_without_extensions;
 use crate::types::{DateTime, UidRuns};
-use crate::wire::{fetch as wire, write};
+use crate::wire::fetch::Items;
+use crate::wire::write;
 
 /// What became of some answers.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,8 +26,8 @@ pub async fn send(cx: &mut Selected<'_>, plan: &Plan, rows: Vec<Row>, newly: &Ui
     if !plan.wanted.is_anything() {
         let nothing = PageRow::default();
         for row in &rows {
-            write_short(cx, plan, &table, row, &nothing, &[], newly);
-            wire::write_close(&mut cx.channel.out);
+            let items = write_short(cx, plan, &table, row, &nothing, &[], newly);
+            items.close(&mut cx.channel.out);
             cx.channel.flush_if_full().await?;
         }
         return Ok(sent);
@@ -49,9 +50,9 @@ pub async fn send(cx: &mut Selected<'_>, plan: &Plan, rows: Vec<Row>, newly: &Ui
                 sent.undecodable += 1;
                 continue;
             }
-            write_short(cx, plan, &table, row, found, &page.octets, newly);
-            write_long(cx, plan, row, found, &page).await?;
-            wire::write_close(&mut cx.channel.out);
+            let mut items = write_short(cx, plan, &table, row, found, &page.octets, newly);
+            write_long(&mut items, cx, plan, row, found, &page).await?;
+            items.close(&mut cx.channel.out);
         }
         cx.channel.flush_if_full().await?;
     }
@@ -66,62 +67,70 @@ fn write_short(
     found: &PageRow,
     octets: &[u8],
     newly: &UidRuns,
-) {
+) -> Items {
     let out = &mut cx.channel.out;
     let seq = cx.selection.view.membership().seq(row.uid.0).unwrap_or(0);
-    write_open(out, cx.enabled, seq, row.uid);
+    let mut items = open(out, cx.enabled, seq, row.uid);
     let is_newly_seen = newly.contains(row.uid.0);
     // RFC 7162 §3.2.4: a client that is told MODSEQ is told the UID too, when flags change.
     if plan.with_uid || (is_newly_seen && cx.enabled.condstore) {
-        wire::write_uid(out, row.uid);
+        items.uid(out, row.uid);
     }
     if !plan.tells_flags && is_newly_seen {
         // RFC 3501 §6.4.5: when flags change because of the FETCH, they are part of its answer.
-        write_row_flags(cx.selection, out, table, row);
+        write_row_flags(&mut items, cx.selection, out, table, row);
     }
     let (arrived, saved) = found.dates.unwrap_or((DateTime::utc(0), 0));
     for slot in &plan.slots {
         match slot {
-            Slot::Flags => write_row_flags(cx.selection, out, table, row),
-            Slot::InternalDate => wire::write_internal_date(out, arrived),
-            Slot::SaveDate => wire::write_save_date(out, Some(DateTime::utc(saved))),
-            Slot::Size => wire::write_size(out, row.size.into()),
-            Slot::ModSeq => wire::write_mod_seq(out, row.modseq),
+            Slot::Flags => write_row_flags(&mut items, cx.selection, out, table, row),
+            Slot::InternalDate => items.internal_date(out, arrived),
+            Slot::SaveDate => items.save_date(out, Some(DateTime::utc(saved))),
+            Slot::Size => items.size(out, row.size.into()),
+            Slot::ModSeq => items.mod_seq(out, row.modseq),
             Slot::EmailId => {
                 if let Some(id) = &found.email_id {
-                    wire::write_email_id(out, id);
+                    items.email_id(out, id);
                 }
             }
-            Slot::ThreadId => wire::write_thread_id(out, found.thread_id.as_ref()),
+            Slot::ThreadId => items.thread_id(out, found.thread_id.as_ref()),
             Slot::Preview => {
                 let text = std::str::from_utf8(&octets[found.preview.clone()]).unwrap_or("");
-                wire::write_preview(out, Some(text));
+                items.preview(out, Some(text));
             }
-            Slot::Envelope => wire::write_ready(out, "ENVELOPE", &octets[found.envelope.clone()]),
+            Slot::Envelope => items.ready(out, "ENVELOPE", &octets[found.envelope.clone()]),
             Slot::Body => {
                 let short = body_without_extensions(&octets[found.bodystructure.clone()]);
                 // What we wrote ourselves has a short form; if the stored text is damaged NIL says so.
-                wire::write_ready(out, "BODY", short.as_deref().unwrap_or(b"NIL"));
+                items.ready(out, "BODY", short.as_deref().unwrap_or(b"NIL"));
             }
-            Slot::BodyStructure => wire::write_ready(out, "BODYSTRUCTURE", &octets[found.bodystructure.clone()]),
+            Slot::BodyStructure => items.ready(out, "BODYSTRUCTURE", &octets[found.bodystructure.clone()]),
             Slot::BinarySize(index, path) => {
                 // A part that is not there has no octets; the grammar has no NIL here.
                 let size = if let Decoded::Size(octets) = &found.binaries[*index] { *octets } else { 0 };
-                wire::write_binary_size(out, path, size);
+                items.binary_size(out, path, size);
             }
             Slot::Section(..) | Slot::Binary(..) => {}
         }
     }
+    items
 }
 
-async fn write_long(cx: &mut Selected<'_>, plan: &Plan, row: &Row, found: &PageRow, page: &Page) -> Result<(), Stop> {
+async fn write_long(
+    items: &mut Items,
+    cx: &mut Selected<'_>,
+    plan: &Plan,
+    row: &Row,
+    found: &PageRow,
+    page: &Page,
+) -> Result<(), Stop> {
     for slot in &plan.slots {
         match slot {
             Slot::Section(index, name) => {
                 let out = &mut cx.channel.out;
                 match name {
-                    SectionName::Asked(section, origin) => wire::write_section(out, section, *origin),
-                    SectionName::Old(name) => wire::write_name(out, name),
+                    SectionName::Asked(section, origin) => items.section(out, section, *origin),
+                    SectionName::Old(name) => items.name(out, name),
                 }
                 match &found.sections[*index] {
                     Piece::Missing => write::nil(out),
@@ -131,7 +140,7 @@ async fn write_long(cx: &mut Selected<'_>, plan: &Plan, row: &Row, found: &PageR
             }
             Slot::Binary(index, path, origin) => {
                 let out = &mut cx.channel.out;
-                wire::write_binary(out, path, *origin);
+                items.binary(out, path, *origin);
                 match &found.binaries[*index] {
                     Decoded::Octets(range) => write::binary_content(out, &page.octets[range.clone()]),
                     Decoded::Stream(part) => {
