@@ -23,6 +23,7 @@ pub struct Config {
     pub login: LoginSettings,
     pub limits: Limits,
     pub mail: Mail,
+    pub quota: Quota,
     pub log: Log,
 }
 
@@ -198,8 +199,28 @@ pub struct Mail {
     /// How long expunged mail can be brought back. Never under an hour.
     #[serde(serialize_with = "period::serialize", deserialize_with = "period::within::<_, 3600, 315_360_000>")]
     pub keep_removed: Duration,
+    /// Whether a message with 8-bit octets in its headers is refused from clients that have not enabled UTF8=ACCEPT
+    /// (RFC 9755 §4).
+    pub strict_8bit_headers: bool,
     /// The mailboxes a new account starts with, besides INBOX.
     pub new_account_mailboxes: Vec<NewMailbox>,
+}
+
+/// How much one account may use, unless it has limits of its own (RFC 9208). 0: as much as there is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quota {
+    /// Octets of all messages.
+    #[serde(deserialize_with = "whole::<_, _, 0, 1_152_921_504_606_846_976>")]
+    pub storage_bytes: u64,
+    /// Messages in all mailboxes together.
+    #[serde(deserialize_with = "whole::<_, _, 0, 4_000_000_000>")]
+    pub messages: u64,
+    /// Mailboxes.
+    #[serde(deserialize_with = "whole::<_, _, 0, 10_000_000>")]
+    pub mailboxes: u64,
+    /// Users who may see and change the limits of others with GETQUOTA and SETQUOTA.
+    pub operators: Vec<String>,
 }
 
 /// A mailbox that every new account gets.
@@ -265,6 +286,7 @@ impl Default for Config {
             login: LoginSettings::default(),
             limits: Limits::default(),
             mail: Mail::default(),
+            quota: Quota::default(),
             log: Log::default(),
         }
     }
@@ -330,6 +352,7 @@ impl Default for Mail {
         };
         Mail {
             keep_removed: Duration::from_secs(7 * 86_400),
+            strict_8bit_headers: false,
             new_account_mailboxes: uses.iter().map(mailbox).collect(),
         }
     }

@@ -55,6 +55,9 @@ impl From<Error> for Stop {
         let text = error.to_string();
         match error {
             Error::NoSuchMailbox | Error::NotSelectable => no(Code::NonExistent, text),
+            // RFC 5530 §3: another session's EXPUNGE, which this one will be told of soon.
+            Error::NoSuchMessage => no(Code::ExpungeIssued, text),
+            Error::UseTaken => no(Code::UseAttr, text),
             Error::AlreadyExists => no(Code::AlreadyExists, text),
             Error::Forbidden(_) => no(Code::Cannot, text),
             Error::Limit(_) | Error::UidsUsedUp => no(Code::Limit, text),

@@ -47,6 +47,28 @@ pub fn enables_condstore(body: &Body) -> bool {
     }
 }
 
+/// True for a command that may change which messages the selected mailbox has: its doings are told to a client that
+/// wants to hear of nothing else (RFC 5465 §3.1).
+pub fn changes_membership(body: &Body) -> bool {
+    matches!(
+        body,
+        Body::Expunge | Body::UidExpunge(_) | Body::Move(_) | Body::Copy(_) | Body::Append(_) | Body::Notify(_)
+    )
+}
+
+/// True for a command that names messages by their sequence numbers (RFC 9586 §3.2).
+pub fn counts_numbers(body: &Body) -> bool {
+    match body {
+        Body::Fetch(fetch) => !fetch.uid,
+        Body::Store(store) => !store.uid,
+        Body::Copy(copy) | Body::Move(copy) => !copy.uid,
+        Body::Search(search) => !search.uid || search.key.has_numbers(),
+        Body::Sort(sort) => !sort.uid || sort.key.has_numbers(),
+        Body::Thread(thread) => !thread.uid || thread.key.has_numbers(),
+        _ => false,
+    }
+}
+
 /// The row of a command.
 pub fn row_of(body: &Body) -> Row {
     use Needs::{Any, Authenticated, NotAuthenticated, Selected};

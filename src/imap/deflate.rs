@@ -52,11 +52,17 @@ impl Deflated {
         }
     }
 
+    /// True when there is a compressor that nothing waits for.
+    pub fn can_rest(&self) -> bool {
+        self.deflater.is_some() && !self.is_unflushed && self.outgoing.is_empty()
+    }
+
     /// Lets go of the compressor and its tables; the stream goes on with a new one.
     pub fn rest(&mut self) {
-        if !self.is_unflushed && self.outgoing.is_empty() {
+        if self.can_rest() {
             self.deflater = None;
             self.outgoing = Vec::new();
+            self.incoming.shrink_to_fit();
         }
     }
 

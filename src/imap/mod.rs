@@ -7,6 +7,7 @@ mod channel;
 mod cmd;
 mod commands;
 mod deflate;
+mod notifier;
 mod progress;
 mod selection;
 mod session;

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::answer::Stop;
+use super::answer::{Stop, write_condition};
 use super::channel::Channel;
+use crate::types::{Code, Condition, response};
 
 // RFC 9585 §4: every 10 to 15 seconds is recommended.
 const EVERY: Duration = Duration::from_secs(10);
@@ -28,10 +29,9 @@ impl<'t> Progress<'t> {
             return Ok(());
         }
         self.told = Instant::now();
-        // RFC 9585 §4: the goal must be greater than the progress.
-        let done = self.done.min(self.goal.saturating_sub(1));
-        let line = format!("* OK [INPROGRESS (\"{}\" {done} {})] still at work\r\n", self.tag, self.goal);
-        channel.out.extend_from_slice(line.as_bytes());
+        let progress = response::Progress { done: self.done, goal: Some(self.goal) };
+        let code = Code::InProgress { tag: Some(self.tag.to_string()), progress: Some(progress) };
+        write_condition(&mut channel.out, None, Condition::Ok, Some(&code), "still at work");
         channel.flush().await?;
         Ok(())
     }

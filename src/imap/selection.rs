@@ -13,6 +13,8 @@ const OWN_CHANGES: usize = 1024;
 pub struct Selection {
     pub view: View,
     pub is_read_only: bool,
+    /// RFC 9051 knows no `\Recent`.
+    pub tells_recent: bool,
     /// Modseqs of this session's own orders since the view last moved.
     pub own: Vec<ModSeq>,
     /// The result kept as `$` (RFC 5182). What is expunged falls out when it is used.

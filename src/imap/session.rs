@@ -10,10 +10,13 @@ use super::answer::{Answer, Stop, bad, no, write_answer, write_condition};
 use super::capability::{Circumstances, offered};
 use super::channel::Channel;
 use super::cmd;
-use super::commands::{Needs, Row, Tell, enables_condstore, row_of};
+use super::commands::{Needs, Row, Tell, changes_membership, counts_numbers, enables_condstore, row_of};
+use super::notifier::{Moment, Notifier};
 use super::selection::Selection;
-use super::updates::{Enabled, Manner, tell};
+use super::updates::Enabled;
 use super::{Ended, Host, Peer, Socket};
+use crate::config::Config;
+use crate::hub::Listener;
 use crate::login::Ticket;
 use crate::mailstore::Account;
 use crate::types::{Body, Code, Command, Condition, NumSet, Search, Sort, SystemFlag, Thread};
@@ -24,6 +27,9 @@ use crate::wire::{self, Announced, Dialect, Event, Limits, LiteralUse};
 const BAD_BEFORE_LOGIN: u32 = 3;
 /// The same in a row after login.
 const BAD_AFTER_LOGIN: u32 = 50;
+
+/// A session that waits so long lets go of what only a busy one needs.
+const NAP: Duration = Duration::from_secs(1);
 
 /// How far a session has come (RFC 3501 §3).
 pub enum State {
@@ -40,9 +46,13 @@ pub struct Session {
     pub state: State,
     pub user: String,
     pub enabled: Enabled,
+    /// What the client watches, once it has sent NOTIFY.
+    pub notifier: Option<Box<Notifier>>,
     pub channel: Channel,
     /// The client asked for CAPABILITY by itself, so it does not read response codes.
     pub asked_capability: bool,
+    /// The next octet after the answer at hand is compressed.
+    pub begins_compression: bool,
     /// A command that came where another was expected, and is to be run next.
     pub queued: Option<Command>,
     bad_lines: u32,
@@ -63,7 +73,6 @@ pub struct SignedIn<'s> {
     pub account: &'s Account,
     pub channel: &'s mut Channel,
     pub dialect: Dialect,
-    pub enabled: Enabled,
     pub host: &'s Host,
 }
 
@@ -104,7 +113,7 @@ impl Session {
     pub fn new(host: Arc<Host>, peer: Peer, socket: Box<dyn Socket>, ticket: Arc<Ticket>) -> Self {
         let config = host.config.load();
         let limits = &config.limits;
-        let framer = Limits { line_bytes: limits.line_bytes_before_login, held_bytes: 4096, literals: 4 };
+        let framer = limits_of_strangers(&config);
         let channel = Channel::new(socket, framer, limits.write_timeout_seconds);
         let login_deadline = Instant::now() + limits.login_seconds;
         drop(config);
@@ -115,8 +124,10 @@ impl Session {
             state: State::NotAuthenticated,
             user: String::new(),
             enabled: Enabled::default(),
+            notifier: None,
             channel,
             asked_capability: false,
+            begins_compression: false,
             queued: None,
             bad_lines: 0,
             commands: 0,
@@ -182,7 +193,7 @@ impl Session {
         match self.incoming() {
             Incoming::Nothing => {
                 self.channel.flush().await?;
-                self.wait().await
+                self.rest().await
             }
             Incoming::Empty | Incoming::Leftover => Ok(()),
             Incoming::Line(Ok(command)) => {
@@ -213,10 +224,11 @@ impl Session {
     }
 
     fn incoming(&mut self) -> Incoming {
+        let dialect = self.dialect();
         match self.channel.framer.next() {
             Event::NeedMore => Incoming::Nothing,
             Event::Line([]) => Incoming::Empty,
-            Event::Line(line) => Incoming::Line(wire::parse(line)),
+            Event::Line(line) => Incoming::Line(wire::parse_in(line, dialect)),
             Event::Literal(Announced { octets, non_sync, binary, head }) => {
                 let tag = wire::tag_of(head).map(str::to_string);
                 let head = (wire::literal_use(head) == LiteralUse::Append).then(|| head.to_vec());
@@ -251,7 +263,31 @@ impl Session {
         Ok(())
     }
 
-    /// Waits for more from the client, for the server's end, or for patience to run out.
+    /// Waits for the next command, or for something that this client wants to be told meanwhile.
+    async fn rest(&mut self) -> Result<(), Stop> {
+        let listener = match &self.notifier {
+            // Nothing is told into the middle of a command.
+            Some(_) if !self.channel.framer.has_partial_command() => self.listener(false),
+            _ => None,
+        };
+        if listener.is_some() {
+            // What changed before the listener was there is told first.
+            Box::pin(self.tell_news(Moment::BetweenCommands, false)).await?;
+            self.channel.flush().await?;
+        }
+        let can_nap = self.channel.can_rest();
+        tokio::select! {
+            biased;
+            outcome = self.wait() => outcome,
+            () = changed(listener) => Ok(()),
+            () = tokio::time::sleep(NAP), if can_nap => {
+                self.channel.rest();
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for more from the client, for the server's end, or for patience to run out. Safe to cancel.
     pub async fn wait(&mut self) -> Result<(), Stop> {
         let config = self.host.config.load();
         let limits = &config.limits;
@@ -331,13 +367,15 @@ impl Session {
         self.commands += 1;
         let Command { tag, body } = command;
         let row = row_of(&body);
+        let is_own_doing = changes_membership(&body);
         let started = Instant::now();
-        let answer = match self.in_right_state(row).and_then(|()| self.within_limits(&body)) {
+        let may_run = self.in_right_state(row).and_then(|()| self.within_limits(&body));
+        let answer = match may_run.and_then(|()| self.counts_by(!counts_numbers(&body))) {
             Ok(()) => {
                 if enables_condstore(&body) {
                     self.enable_condstore();
                 }
-                self.dispatch(&tag, row, body).await
+                self.dispatch(&tag, body).await
             }
             Err(refused) => Err(refused),
         };
@@ -345,9 +383,16 @@ impl Session {
             return Err(Stop::Gone);
         }
         if row.tell == Tell::Everything {
-            self.tell_changes(row).await?;
+            // Other errors: what cannot be read now will be told with a later command.
+            let moment = Moment::CommandEnd { is_own_doing };
+            if let Err(Stop::Gone) = self.tell_news(moment, row.word.starts_with("UID ")).await {
+                return Err(Stop::Gone);
+            }
         }
         write_answer(&mut self.channel.out, &tag, row.word, &answer);
+        if std::mem::take(&mut self.begins_compression) {
+            self.channel.compress().await?;
+        }
         let took = started.elapsed();
         if took > Duration::from_secs(2) && row.word != "IDLE" {
             tracing::info!(
@@ -370,17 +415,6 @@ impl Session {
             let code = Code::HighestModSeq(selection.view.modseq());
             write_condition(&mut self.channel.out, None, Condition::Ok, Some(&code), "MODSEQ is told from now on");
         }
-    }
-
-    async fn tell_changes(&mut self, row: Row) -> Result<(), Stop> {
-        if let State::Selected(_, selection) = &mut self.state {
-            let manner = Manner { enabled: self.enabled, with_uid: row.word.starts_with("UID ") };
-            // Other errors: what cannot be read now will be told with a later command.
-            if let Err(Stop::Gone) = tell(selection, &mut self.channel, manner).await {
-                return Err(Stop::Gone);
-            }
-        }
-        Ok(())
     }
 
     fn in_right_state(&self, row: Row) -> Result<(), Stop> {
@@ -421,29 +455,53 @@ impl Session {
         Ok(())
     }
 
+    /// Refuses sequence numbers to a client that has switched them off (RFC 9586 §3).
+    pub fn counts_by(&self, uid: bool) -> Result<(), Stop> {
+        if self.enabled.uid_only && !uid {
+            return Err(Stop::Refused {
+                condition: Condition::Bad,
+                code: Some(Code::UidRequired),
+                text: "sequence numbers are switched off; use the command's UID form".into(),
+            });
+        }
+        Ok(())
+    }
+
     /// How this client is spoken to.
     pub fn dialect(&self) -> Dialect {
         Dialect { utf8: self.enabled.utf8 }
     }
 
     /// The view for commands that need a login; `in_right_state` has made sure of it.
-    fn signed_in(&mut self) -> Result<SignedIn<'_>, Stop> {
+    pub fn signed_in(&mut self) -> Result<SignedIn<'_>, Stop> {
         match &self.state {
             State::NotAuthenticated => Err(bad("log in first")),
             State::Authenticated(account) | State::Selected(account, _) => {
-                let (dialect, enabled) = (self.dialect(), self.enabled);
-                Ok(SignedIn { account, channel: &mut self.channel, dialect, enabled, host: &self.host })
+                let dialect = self.dialect();
+                Ok(SignedIn { account, channel: &mut self.channel, dialect, host: &self.host })
             }
         }
     }
 
-    fn selected(&mut self) -> Result<Selected<'_>, Stop> {
+    pub fn selected(&mut self) -> Result<Selected<'_>, Stop> {
         match &mut self.state {
             State::Selected(account, selection) => {
                 Ok(Selected { account, selection, enabled: self.enabled, channel: &mut self.channel })
             }
             _ => Err(bad("select a mailbox first")),
         }
+    }
+
+    /// Forgets who the client is, and all it has switched on.
+    pub fn sign_out(&mut self) {
+        self.state = State::NotAuthenticated;
+        self.user.clear();
+        self.enabled = Enabled::default();
+        self.notifier = None;
+        self.asked_capability = false;
+        let config = self.host.config.load();
+        self.login_deadline = Instant::now() + config.limits.login_seconds;
+        self.channel.framer.set_limits(limits_of_strangers(&config));
     }
 
     /// Leaves the selected mailbox, if there is one.
@@ -458,7 +516,7 @@ impl Session {
         self.exit = Some(exit);
     }
 
-    async fn dispatch(&mut self, tag: &str, row: Row, body: Body) -> Answer {
+    async fn dispatch(&mut self, tag: &str, body: Body) -> Answer {
         match body {
             Body::Capability => cmd::any::capability(self),
             Body::Noop | Body::Check => Ok(super::answer::Done::default()),
@@ -472,28 +530,24 @@ impl Session {
             Body::Examine(arguments) => cmd::select::select(self, arguments, true).await,
             Body::Close => cmd::select::close(self).await,
             Body::Unselect => cmd::select::unselect(self),
-            Body::Create(arguments) if !arguments.uses.is_empty() => {
-                Err(no(Code::Cannot, "CREATE with USE is not offered"))
-            }
-            Body::Create(arguments) => cmd::mailbox::create(self.signed_in()?, arguments).await,
-            Body::Delete(name) => cmd::mailbox::delete(self.signed_in()?, name).await,
-            Body::Rename(arguments) => cmd::mailbox::rename(self.signed_in()?, arguments).await,
-            Body::Subscribe(name) => cmd::mailbox::subscribe(self.signed_in()?, name, true).await,
-            Body::Unsubscribe(name) => cmd::mailbox::subscribe(self.signed_in()?, name, false).await,
+            Body::Create(arguments) => cmd::mailbox::create(self, arguments).await,
+            Body::Delete(name) => cmd::mailbox::delete(self, name).await,
+            Body::Rename(arguments) => cmd::mailbox::rename(self, arguments).await,
+            Body::Subscribe(name) => cmd::mailbox::subscribe(self, name, true).await,
+            Body::Unsubscribe(name) => cmd::mailbox::subscribe(self, name, false).await,
             Body::Namespace => cmd::list::namespace(self.signed_in()?),
             Body::List(arguments) => cmd::list::list(self.signed_in()?, &arguments).await,
             Body::Lsub(arguments) => cmd::lsub::lsub(self.signed_in()?, &arguments).await,
             Body::Status(arguments) => cmd::status::status(self.signed_in()?, arguments).await,
             Body::Idle => cmd::idle::idle(self).await,
-            Body::Append(_) => Err(no(Code::Cannot, "CATENATE is not offered")),
-            Body::Notify(_) => Err(no(Code::Cannot, "NOTIFY is not offered")),
-            Body::Compress => Err(no(Code::Cannot, "COMPRESS is not offered")),
-            // RFC 8437 §3: a NO is not permitted.
-            Body::Unauthenticate => Err(bad("UNAUTHENTICATE is not offered")),
-            Body::GetQuota(_) | Body::GetQuotaRoot(_) | Body::SetQuota(_) => {
-                Err(no(Code::Cannot, "QUOTA is not offered"))
-            }
-            Body::UidBatches(_) => Err(no(Code::Cannot, "UIDBATCHES is not offered")),
+            Body::Append(arguments) => cmd::append::append_stored(self, arguments).await,
+            Body::Notify(arguments) => cmd::notify::notify(self, arguments).await,
+            Body::Compress => cmd::compress::compress(self),
+            Body::Unauthenticate => Ok(cmd::login::unauthenticate(self)),
+            Body::GetQuota(root) => cmd::quota::get(self, &root).await,
+            Body::GetQuotaRoot(mailbox) => cmd::quota::get_root(self, mailbox).await,
+            Body::SetQuota(arguments) => cmd::quota::set(self, arguments).await,
+            Body::UidBatches(arguments) => cmd::uid_batches::uid_batches(self.selected()?, tag, arguments),
             Body::Expunge => cmd::expunge::expunge(self.selected()?, None).await,
             Body::UidExpunge(set) => cmd::expunge::expunge(self.selected()?, Some(&set)).await,
             Body::Search(arguments) => cmd::search::search(self.selected()?, tag, arguments).await,
@@ -501,9 +555,22 @@ impl Session {
             Body::Thread(_) => Err(no(Code::Cannot, "THREAD is not offered")),
             Body::Fetch(arguments) => cmd::fetch::fetch(self.selected()?, arguments).await,
             Body::Store(arguments) => cmd::store::store(self.selected()?, arguments).await,
-            Body::Copy(arguments) => cmd::copy::copy(self.selected()?, arguments).await,
-            Body::Move(arguments) => cmd::copy::move_messages(self.selected()?, arguments, row.word).await,
+            Body::Copy(arguments) => cmd::copy::copy(self, arguments).await,
+            Body::Move(arguments) => cmd::copy::move_messages(self, arguments).await,
         }
+    }
+}
+
+/// What may be sent before login (RFC 7888 §4).
+fn limits_of_strangers(config: &Config) -> Limits {
+    Limits { line_bytes: config.limits.line_bytes_before_login, held_bytes: 4096, literals: 4 }
+}
+
+/// Waits for the listener; without one for ever.
+async fn changed(listener: Option<Listener>) {
+    match listener {
+        Some(mut listener) => listener.changed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,7 +5,7 @@ use super::answer::{Stop, write_condition};
 use super::channel::Channel;
 use super::selection::Selection;
 use crate::mailstore::{Changes, FlagTable, Row};
-use crate::types::{Code, Condition, FlagSet, Keyword, Seq, SystemFlag, Uid};
+use crate::types::{Code, Condition, FlagSet, Keyword, Seq, SystemFlag, Uid, UidRuns};
 use crate::wire::fetch::Items;
 use crate::wire::write;
 
@@ -20,6 +20,8 @@ pub struct Enabled {
     pub rev2: bool,
     /// Strings and names are UTF-8 (RFC 9755); rev2 brings it along.
     pub utf8: bool,
+    /// `UTF8=ACCEPT` itself: then no command names a charset (RFC 9755 §3).
+    pub utf8_accept: bool,
     /// Nobody counts: answers carry UIDs in the place of sequence numbers (RFC 9586).
     pub uid_only: bool,
 }
@@ -55,23 +57,41 @@ pub fn write_flags(out: &mut Vec<u8>, keywords: &[Keyword], is_read_only: bool) 
     write_condition(out, None, Condition::Ok, Some(&code), text);
 }
 
-/// Tells everything a session has not been told, and moves its view there.
-pub async fn tell(selection: &mut Selection, channel: &mut Channel, manner: Manner) -> Result<(), Stop> {
+/// What of the changes is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Telling {
+    /// Changed flags are.
+    pub flags: bool,
+    /// When something was expunged nothing is told yet (RFC 5465 §6.1.2).
+    pub holds_expunges: bool,
+}
+
+/// Tells what a session has not been told, and moves its view there. Gives the UIDs that are new to it.
+pub async fn tell(
+    selection: &mut Selection,
+    channel: &mut Channel,
+    manner: Manner,
+    telling: Telling,
+) -> Result<UidRuns, Stop> {
     if !selection.view.is_behind() {
-        return Ok(());
+        return Ok(UidRuns::new());
     }
     let changes = selection.view.changes(&selection.own).await?;
+    if telling.holds_expunges && !changes.expunged.is_empty() {
+        return Ok(UidRuns::new());
+    }
     selection.own.clear();
     if changes.is_gone {
         // The messages stay readable here; the next order that needs the mailbox says what happened.
         selection.view.advance(&changes);
-        return Ok(());
+        return Ok(UidRuns::new());
     }
+    let first_new = selection.view.uid_next();
     if let Some(keywords) = &changes.keywords {
         write_flags(&mut channel.out, keywords, selection.is_read_only);
     }
-    if manner.enabled.qresync {
-        // RFC 7162 §3.2.10: one line, whatever the number of them.
+    if manner.enabled.qresync || manner.enabled.uid_only {
+        // RFC 7162 §3.2.10, RFC 9586 §3.4: one line, whatever the number of them.
         write::vanished(&mut channel.out, &changes.expunged, false);
     } else {
         write_expunged(selection, channel, &changes).await?;
@@ -84,15 +104,15 @@ pub async fn tell(selection: &mut Selection, channel: &mut Channel, manner: Mann
         write::exists(out, selection.view.membership().count());
     }
     let now_recent = selection.view.recent_count();
-    if now_recent != recent {
+    if now_recent != recent && !manner.enabled.rev2 {
         write::recent(out, now_recent as u32);
     }
     let table = selection.view.flag_table();
-    for row in &changes.changed {
+    for row in changes.changed.iter().filter(|_| telling.flags) {
         write_flag_change(selection, &mut channel.out, manner, &table, row);
         channel.flush_if_full().await?;
     }
-    Ok(())
+    Ok(selection.view.membership().select(&UidRuns::range(first_new, u32::MAX)))
 }
 
 /// RFC 3501 §7.4.1: each EXPUNGE counts with those before it already gone; from the highest down no number shifts.
@@ -144,7 +164,7 @@ pub fn open(out: &mut Vec<u8>, enabled: Enabled, seq: u32, uid: Uid) -> Items {
 pub fn write_row_flags(items: &mut Items, selection: &Selection, out: &mut Vec<u8>, table: &FlagTable, row: &Row) {
     items.name(out, "FLAGS");
     out.push(b'(');
-    let is_recent = selection.view.recent().contains(row.uid.0);
+    let is_recent = selection.tells_recent && selection.view.recent().contains(row.uid.0);
     if is_recent {
         out.extend_from_slice(b"\\Recent");
     }

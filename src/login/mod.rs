@@ -45,6 +45,15 @@ pub struct Login {
     remembered: Mutex<Remembered>,
 }
 
+impl Login {
+    /// The account of a user, for an operator who has to do with it.
+    pub async fn account_of(&self, user: &str) -> Option<AccountId> {
+        let (directory, user) = (self.directory.clone(), user.to_string());
+        let found = tokio::task::spawn_blocking(move || directory.look_up(&user)).await;
+        found.ok()?.ok()?.map(|record| record.account)
+    }
+}
+
 /// A user whose password was right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedIn {

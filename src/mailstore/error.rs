@@ -12,6 +12,10 @@ pub enum Error {
     NotSelectable,
     #[error("a mailbox of this name is there already")]
     AlreadyExists,
+    #[error("another mailbox has this use already")]
+    UseTaken,
+    #[error("the message is not there any more")]
+    NoSuchMessage,
     /// The order is against a rule of IMAP; the text says which.
     #[error("{0}")]
     Forbidden(&'static str),

@@ -40,6 +40,11 @@ impl Kinds {
         self == Kinds::default()
     }
 
+    /// Those of them that are wanted.
+    pub fn of(self, wanted: Kinds) -> Kinds {
+        Kinds { came: self.came && wanted.came, went: self.went && wanted.went, flags: self.flags && wanted.flags }
+    }
+
     pub fn and(self, other: Kinds) -> Kinds {
         Kinds { came: self.came || other.came, went: self.went || other.went, flags: self.flags || other.flags }
     }

@@ -6,9 +6,10 @@ use rusqlite::params;
 
 use super::account::{ATTR_NOSELECT, Live, Loaded, Mailbox, State};
 use super::error::{Error, Result};
+use super::object_ids;
 use super::snapshot::Counters;
 use super::turn::{ModSeqs, TreeChange, TreeChangeKind, Turn};
-use crate::types::{MailboxId, MailboxName, ModSeq, UidValidity};
+use crate::types::{MailboxId, MailboxName, ModSeq, ObjectId, UidValidity};
 
 /// Most names one account may be subscribed to.
 const SUBSCRIPTIONS: usize = 100_000;
@@ -19,6 +20,7 @@ pub struct Created {
     pub id: MailboxId,
     pub uid_validity: UidValidity,
     pub modseqs: ModSeqs,
+    pub mailbox_id: ObjectId,
 }
 
 impl Turn<'_> {
@@ -108,6 +110,7 @@ impl Turn<'_> {
     /// CREATE. A name that is there for its children only becomes a mailbox again.
     pub fn create(&mut self, name: &MailboxName, special_use: &str) -> Result<Created> {
         let mark = self.mark();
+        self.check_uses(special_use)?;
         let mut levels = name.levels();
         if levels.next() == Some("INBOX") && levels.next().is_some_and(|second| second.eq_ignore_ascii_case("INBOX")) {
             return Err(Error::Forbidden("a mailbox INBOX below INBOX would be mistaken for INBOX itself"));
@@ -141,7 +144,19 @@ impl Turn<'_> {
         };
         self.subscribe(name, true)?;
         let modseqs = self.modseqs_since(mark);
-        Ok(Created { id: mailbox.id, uid_validity: mailbox.uid_validity, modseqs })
+        let mailbox_id = object_ids::of_mailbox(self.account.id, &mailbox);
+        Ok(Created { id: mailbox.id, uid_validity: mailbox.uid_validity, modseqs, mailbox_id })
+    }
+
+    /// A use is one mailbox's (RFC 6154 §3 leaves that to the server): programs that look for Sent must not find two.
+    fn check_uses(&self, special_use: &str) -> Result<()> {
+        let tree = self.tree();
+        let is_taken =
+            |wanted: &str| tree.iter().any(|m| m.special_use.split_ascii_whitespace().any(|own| own == wanted));
+        if special_use.split_ascii_whitespace().any(is_taken) {
+            return Err(Error::UseTaken);
+        }
+        Ok(())
     }
 
     /// DELETE. Its messages go where expunged ones go. With children the name stays, for them only.
@@ -228,8 +243,15 @@ impl Turn<'_> {
         for old in &moved {
             tree.remove(&old.name);
         }
-        for new in renamed {
-            tree.insert(new);
+        for new in &renamed {
+            tree.insert(new.clone());
+        }
+        // Whoever saw the mailbox goes on seeing it. The old names stay subscribed: RFC 3501 §6.3.9 forbids to take
+        // them away.
+        for (old, new) in moved.iter().zip(&renamed) {
+            if self.tree().subscriptions.contains(old.name.as_str()) {
+                self.subscribe(&new.name, true)?;
+            }
         }
         let modseq = self.next_modseq();
         self.note_change(

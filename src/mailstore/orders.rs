@@ -13,7 +13,7 @@ use super::turn::{ModSeqs, Turn};
 use super::view::View;
 use super::{Account, Copied, Created};
 use crate::metrics::METRICS;
-use crate::types::{AccountId, MailboxName, ModSeq, ObjectId, UidRuns, UidValidity};
+use crate::types::{AccountId, MailboxId, MailboxName, ModSeq, ObjectId, UidRuns, UidValidity};
 
 /// A mailbox's counters, as STATUS tells them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub struct Status {
 /// A line of the mailbox list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
+    pub id: MailboxId,
     pub name: MailboxName,
     pub is_noselect: bool,
     pub has_children: bool,
@@ -89,6 +90,7 @@ impl Account {
         let listed = tree
             .iter()
             .map(|mailbox| Listed {
+                id: mailbox.id,
                 is_noselect: mailbox.is_noselect,
                 has_children: parents.contains(mailbox.name.as_str()),
                 is_subscribed: tree.subscriptions.contains(mailbox.name.as_str()),
@@ -99,6 +101,29 @@ impl Account {
         let is_missing = |name: &MailboxName| tree.named(name).is_none();
         let lone = tree.subscriptions.iter().filter_map(|n| MailboxName::new(n).ok()).filter(is_missing).collect();
         (listed, lone)
+    }
+
+    /// The line of one mailbox; `None`: there is none of this name.
+    pub fn listed(&self, name: &MailboxName) -> Option<Listed> {
+        let tree = self.state.tree();
+        tree.named(name).map(|mailbox| Listed {
+            id: mailbox.id,
+            is_noselect: mailbox.is_noselect,
+            has_children: tree.has_children(name),
+            is_subscribed: tree.subscriptions.contains(name.as_str()),
+            special_use: mailbox.special_use.clone(),
+            name: name.clone(),
+        })
+    }
+
+    /// True when the name is subscribed, whether there is a mailbox or not.
+    pub fn is_subscribed(&self, name: &MailboxName) -> bool {
+        self.state.tree().subscriptions.contains(name.as_str())
+    }
+
+    /// What a mailbox is called now.
+    pub fn name_of(&self, mailbox: MailboxId) -> Option<MailboxName> {
+        self.state.tree().with_id(mailbox).map(|mailbox| mailbox.name.clone())
     }
 
     /// The mailbox of this name, if it can take messages.

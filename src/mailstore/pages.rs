@@ -47,6 +47,8 @@ pub struct Wanted {
     pub bodystructure: bool,
     /// How ENVELOPE and BODYSTRUCTURE are written.
     pub letters: Letters,
+    /// Sections are given as they are stored, NUL and all.
+    pub keeps_nul: bool,
     pub preview: bool,
     pub email_id: bool,
     pub thread_id: bool,
@@ -203,7 +205,9 @@ impl Reader<'_> {
         for section in &wanted.sections {
             let from = out.len();
             one.sections.push(self.section(section, row, &mut parts, out)?);
-            without_nul(&mut out[from..]);
+            if !wanted.keeps_nul {
+                without_nul(&mut out[from..]);
+            }
         }
         for binary in &wanted.binaries {
             one.binaries.push(self.binary(binary, row, &mut parts, out)?);

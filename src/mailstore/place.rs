@@ -11,6 +11,7 @@ use super::draft::{Body, Prepared};
 use super::error::{Error, Result};
 use super::snapshot::Row;
 use super::turn::Turn;
+use super::view::View;
 use crate::message::{DESCRIPTION_VERSION, ReferenceRole};
 use crate::metrics::METRICS;
 use crate::types::date::DateTime;
@@ -43,10 +44,7 @@ pub struct Placed {
 impl Account {
     /// Places messages into a mailbox, all or none. When this returns they would survive a power cut.
     pub async fn place(&self, mailbox: &MailboxName, messages: Vec<NewMessage>) -> Result<Placed> {
-        if self.state.shared.space.is_low() {
-            crate::metrics::METRICS.disk_low_refusals.add(1);
-            return Err(Error::DiskFull);
-        }
+        self.room()?;
         let bytes: usize = messages.iter().map(|m| m.prepared.inline_bytes()).sum();
         let messages = Arc::new(messages);
         let mut ahead = Ahead { account: self, contents: Vec::new() };
@@ -61,6 +59,27 @@ impl Account {
             })
             .await?;
         METRICS.messages_placed.add(count as u64);
+        Ok(placed)
+    }
+}
+
+impl View {
+    /// REPLACE (RFC 8508): places a message and takes another one of this view away, both or neither.
+    pub async fn replace(&self, uid: u32, mailbox: &MailboxName, message: NewMessage) -> Result<Placed> {
+        let account = self.account();
+        account.room()?;
+        let (source, mailbox, bytes) = (self.mailbox(), mailbox.clone(), message.prepared.inline_bytes());
+        let messages = [message];
+        let order = account.state.growing_order(bytes, move |turn| {
+            if !turn.membership(source)?.contains(uid) {
+                return Err(Error::NoSuchMessage);
+            }
+            let placed = turn.place(&mailbox, &messages)?;
+            turn.remove(source, &UidRuns::one(uid), placed.modseq)?;
+            Ok(placed)
+        });
+        let placed = order.await?;
+        METRICS.messages_placed.add(1);
         Ok(placed)
     }
 }

@@ -9,10 +9,11 @@ use super::Account;
 use super::account::{AccountState, Mailbox, State};
 use super::error::{Error, Result};
 use super::flagsets::Table;
+use super::object_ids;
 use super::snapshot::{Chunk, Membership, Row, SPAN_UIDS, Span, find, span_of};
 use super::turn::{read_chunk, read_row};
 use crate::hub::Listener;
-use crate::types::{FlagSet, Keyword, MailboxId, MailboxName, ModSeq, SystemFlag, UidRuns, UidValidity};
+use crate::types::{FlagSet, Keyword, MailboxId, MailboxName, ModSeq, ObjectId, SystemFlag, UidRuns, UidValidity};
 
 /// How often a chunk is read again because a commit came between, before it is used without being kept.
 const CHUNK_READS: usize = 3;
@@ -146,6 +147,11 @@ impl View {
 
     pub fn account(&self) -> Account {
         Account { state: self.account.clone() }
+    }
+
+    /// The mailbox's MAILBOXID (RFC 8474).
+    pub fn mailbox_id(&self) -> ObjectId {
+        object_ids::of_mailbox(self.account.id, &self.mailbox)
     }
 
     pub fn uid_validity(&self) -> UidValidity {

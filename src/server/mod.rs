@@ -28,7 +28,7 @@ use crate::imap;
 use crate::login::{EndReason, Login, Sessions, names};
 use crate::mailstore::directory::Directory;
 use crate::mailstore::lock::{self, DataLock};
-use crate::mailstore::{MailStore, Options, make_room_to_start};
+use crate::mailstore::{MailStore, Options, QuotaLimits, make_room_to_start};
 use crate::types::AccountId;
 
 /// Why the server did not start, or not to the end.
@@ -170,8 +170,20 @@ fn store_options(config: &Config) -> Options {
         keep_removed_secs: i64::try_from(config.mail.keep_removed.as_secs()).unwrap_or(i64::MAX),
         keywords_per_mailbox: limits.keywords_per_mailbox,
         mailboxes: limits.mailboxes,
+        quota: quota_limits(config),
         new_account_mailboxes: folders.map(|folder| (folder.name.to_string(), folder.special_use.clone())).collect(),
         ..Options::default()
+    }
+}
+
+/// The configured limits of accounts that have none of their own.
+fn quota_limits(config: &Config) -> QuotaLimits {
+    let limit = |most: u64| (most > 0).then_some(most);
+    QuotaLimits {
+        bytes: limit(config.quota.storage_bytes),
+        messages: limit(config.quota.messages),
+        mailboxes: limit(config.quota.mailboxes),
+        annotation_bytes: None,
     }
 }
 
@@ -187,6 +199,7 @@ struct Reloader {
     file: PathBuf,
     config: Arc<ArcSwap<Config>>,
     tls: Arc<Tls>,
+    store: MailStore,
     /// One at a time: a signal and the control socket may both ask.
     turn: Mutex<()>,
 }
@@ -202,9 +215,9 @@ impl House {
         let config = Arc::new(ArcSwap::from_pointee(config));
         let login = Login::new(directory, config.clone()).map_err(failed)?;
         let sessions = Sessions::new(config.clone());
-        let host = Arc::new(imap::Host { store, login, sessions, config: config.clone() });
+        let host = Arc::new(imap::Host { store: store.clone(), login, sessions, config: config.clone() });
         let tls = Arc::new(tls);
-        let reloader = Reloader { file: file.into(), config, tls: tls.clone(), turn: Mutex::new(()) };
+        let reloader = Reloader { file: file.into(), config, tls: tls.clone(), store, turn: Mutex::new(()) };
         Ok(House { gate: Arc::new(Gate { host, tls }), started: Instant::now(), reloader: Arc::new(reloader) })
     }
 
@@ -310,6 +323,7 @@ impl Reloader {
         newer.listen = current.listen.clone();
         newer.log = current.log.clone();
         self.tls.load(&newer).map_err(|fault| BadConfig::at(&self.file, fault.setting, fault.text))?;
+        self.store.set_quota_defaults(quota_limits(&newer));
         self.config.store(Arc::new(newer));
         if stale.is_empty() {
             return Ok("configuration and certificate read again".into());

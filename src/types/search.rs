@@ -189,7 +189,7 @@ impl SearchKey {
             match key {
                 SearchKey::And(keys) | SearchKey::Or(keys) => left.extend(keys),
                 SearchKey::Not(key) => left.push(key),
-                SearchKey::Numbers(_) => return true,
+                SearchKey::Numbers(set) if *set != NumSet::Saved => return true,
                 _ => {}
             }
         }

@@ -16,7 +16,7 @@ impl Status {
 }
 
 /// One thing STATUS can tell of a mailbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StatusItem {
     Messages,
     Recent,

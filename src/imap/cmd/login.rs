@@ -26,6 +26,13 @@ pub fn starttls(session: &mut Session) -> Answer {
     Ok(Done { code: None, text: "Begin TLS now".into() })
 }
 
+/// UNAUTHENTICATE (RFC 8437): everything but TLS and compression is as it was before login.
+pub fn unauthenticate(session: &mut Session) -> Done {
+    session.ticket.signed_out();
+    session.sign_out();
+    Done::default()
+}
+
 pub async fn login(session: &mut Session, arguments: Login) -> Answer {
     allowed(session)?;
     let Ok(user) = String::from_utf8(arguments.user) else {

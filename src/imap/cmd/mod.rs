@@ -2,6 +2,8 @@
 
 pub mod any;
 pub mod append;
+pub mod compose;
+pub mod compress;
 pub mod copy;
 pub mod enable;
 pub mod expunge;
@@ -11,7 +13,10 @@ pub mod list;
 pub mod login;
 pub mod lsub;
 pub mod mailbox;
+pub mod notify;
+pub mod quota;
 pub mod search;
 pub mod select;
 pub mod status;
 pub mod store;
+pub mod uid_batches;

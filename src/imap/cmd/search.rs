@@ -35,6 +35,10 @@ pub async fn search(mut cx: Selected<'_>, tag: &str, arguments: Search) -> Answe
 }
 
 async fn find(cx: &mut Selected<'_>, tag: &str, arguments: &Search) -> Answer {
+    if arguments.charset.is_some() && cx.enabled.utf8_accept {
+        // RFC 9755 §3
+        return Err(bad("expected no CHARSET, as UTF8=ACCEPT is enabled"));
+    }
     let question = question(cx, &arguments.key, arguments.charset.as_deref())?;
     let found = matching(cx.selection, cx.channel, tag, &question).await?;
     let membership = cx.selection.view.membership().clone();

@@ -7,7 +7,7 @@ use crate::imap::answer::{Answer, Done, Stop, bad, no};
 use crate::imap::session::Selected;
 use crate::mailstore::{Row, SetFlags};
 use crate::types::command::FlagChange;
-use crate::types::{Code, Fetch, Flag, FlagSet, SystemFlag, UidRuns};
+use crate::types::{Code, Fetch, FetchItem, Flag, FlagSet, ModSeq, NumSet, SystemFlag, UidRuns};
 use crate::wire::write;
 use plan::Plan;
 use send::{Sent, send};
@@ -46,7 +46,7 @@ pub async fn fetch(mut cx: Selected<'_>, arguments: Fetch) -> Answer {
     }
     if undecodable > 0 {
         // RFC 3516 §4.3: clients fetch the part as it is and decode it themselves.
-        return Err(no(Code::Cannot, "a part is not encoded as it says; fetch it with BODY"));
+        return Err(no(Code::UnknownCte, "a part is not encoded as it says; fetch it with BODY"));
     }
     Ok(Done::default())
 }
@@ -67,6 +67,28 @@ async fn tell(cx: &mut Selected<'_>, plan: &Plan, span: u32, rows: Vec<Row>) -> 
         all.undecodable += send(cx, plan, some, &newly).await?.undecodable;
     }
     Ok(all)
+}
+
+/// Tells what NOTIFY asked to be told of new messages (RFC 5465 §5.2), but for those this session made itself. Nothing
+/// is marked as read by it.
+pub async fn tell_new(mut cx: Selected<'_>, items: &[FetchItem], new: &UidRuns, own: &[ModSeq]) -> Result<(), Stop> {
+    let arguments = Fetch {
+        set: NumSet::Ranges(Vec::new()),
+        // RFC 5465 §5.2 leaves it to the client; to know the UID is what it is there for.
+        uid: true,
+        items: items.to_vec(),
+        changed_since: None,
+        vanished: false,
+        partial: None,
+    };
+    let plan = Plan::new(&arguments, false, cx.enabled);
+    for (span, piece) in cx.selection.view.by_span(new) {
+        let mut rows = cx.selection.view.rows(span, &piece).await?;
+        rows.retain(|row| !own.contains(&row.modseq));
+        // A part that cannot be decoded is left for the client to ask for.
+        send(&mut cx, &plan, rows, &UidRuns::new()).await?;
+    }
+    Ok(())
 }
 
 /// Marks messages as read; gives those that were not.
