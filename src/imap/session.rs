@@ -423,7 +423,7 @@ impl Session {
 
     /// How this client is spoken to.
     pub fn dialect(&self) -> Dialect {
-        Dialect { utf8: self.enabled.utf8 }
+        self.enabled.dialect()
     }
 
     /// The view for commands that need a login; `in_right_state` has made sure of it.

@@ -53,7 +53,7 @@ pub enum FetchItem {
         /// Leaves `\Seen` alone.
         peek: bool,
         /// First octet, and how many: at least 1.
-        partial: Option<(u32, u32)>,
+        partial: Option<(u64, u64)>,
     },
     /// `BINARY[...]` and `BINARY.PEEK[...]`: a part without its transfer encoding (RFC 3516 §4.2).
     Binary {
@@ -62,7 +62,7 @@ pub enum FetchItem {
         /// Leaves `\Seen` alone.
         peek: bool,
         /// First decoded octet, and how many: at least 1.
-        partial: Option<(u32, u32)>,
+        partial: Option<(u64, u64)>,
     },
     /// `BINARY.SIZE[...]`: how many octets that would be.
     BinarySize {

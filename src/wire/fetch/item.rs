@@ -3,7 +3,7 @@
 use super::section::{section, section_binary};
 use crate::types::FetchItem;
 use crate::wire::garbled::{Parsed, fail};
-use crate::wire::lexical::{listed, mark, number, nz_number, word};
+use crate::wire::lexical::{listed, mark, number64, nz_number64, word};
 
 /// fetch-att
 pub(in crate::wire) fn item(i: &[u8]) -> Parsed<'_, FetchItem> {
@@ -78,12 +78,12 @@ fn preview_modifier(i: &[u8]) -> Parsed<'_, ()> {
     if name.eq_ignore_ascii_case(b"LAZY") { Ok((rest, ())) } else { fail(i, "LAZY") }
 }
 
-/// ["<" number "." nz-number ">"]
-fn partial(i: &[u8]) -> Parsed<'_, Option<(u32, u32)>> {
+/// ["<" number64 "." nz-number64 ">"]: of 64 bits since RFC 9051 §9, and taken so from everybody
+fn partial(i: &[u8]) -> Parsed<'_, Option<(u64, u64)>> {
     let Some(i) = i.strip_prefix(b"<") else { return Ok((i, None)) };
-    let (i, first) = number(i)?;
+    let (i, first) = number64(i)?;
     let (i, ()) = mark(b'.', "\".\" and a number of octets")(i)?;
-    let (i, count) = nz_number(i)?;
+    let (i, count) = nz_number64(i)?;
     let (i, ()) = mark(b'>', "\">\"")(i)?;
     Ok((i, Some((first, count))))
 }

@@ -131,6 +131,8 @@ mod tests {
             "BODY.PEEK",
             "BODY[]<0.0>",
             "BODY[]<0>",
+            "BODY[]<9223372036854775808.1>",
+            "BODY[]<0.9223372036854775808>",
             "BODY[]<.1>",
             "BODY<0.1>",
             "BODY[",
@@ -186,7 +188,7 @@ mod tests {
             ("BINARY[0]", "expected a part number from 1 on at octet 22"),
             ("BINARY[1.]", "expected a part number from 1 on at octet 24"),
             ("BINARY[1", "expected \".\" or \"]\" at octet 23"),
-            ("BINARY[1]<0.0>", "expected a number from 1 to 4294967295 without a leading 0 at octet 27"),
+            ("BINARY[1]<0.0>", "expected a number from 1 to 9223372036854775807 without a leading 0 at octet 27"),
             (
                 "BINARY.TEXT[1]",
                 "expected BODY or BINARY, with or without .PEEK, or BINARY.SIZE in front of a section at octet 15",
