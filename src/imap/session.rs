@@ -486,6 +486,9 @@ impl Session {
             Body::Status(arguments) => cmd::status::status(self.signed_in()?, arguments).await,
             Body::Idle => cmd::idle::idle(self).await,
             Body::Append(_) => Err(no(Code::Cannot, "CATENATE is not offered")),
+            Body::Partial(_) => Err(no(Code::Cannot, "PARTIAL is not offered")),
+            Body::Find(_) => Err(no(Code::Cannot, "FIND is not offered")),
+            Body::BBoard(_) => Err(no(Code::Cannot, "there are no bulletin boards here")),
             Body::Notify(_) => Err(no(Code::Cannot, "NOTIFY is not offered")),
             Body::Compress => Err(no(Code::Cannot, "COMPRESS is not offered")),
             // RFC 8437 §3: a NO is not permitted.

@@ -5,7 +5,7 @@ use nom::Parser;
 use super::dialect::Dialect;
 use super::garbled::{Garbled, Parsed, Wrong, expected, fail, wrong};
 use super::{
-    append, fetch, lexical, list, login, mailbox, notify, quota, search, select, sort, status, store, thread,
+    append, fetch, lexical, list, login, mailbox, notify, old, quota, search, select, sort, status, store, thread,
     uid_batches,
 };
 use crate::types::{Body, Command};
@@ -38,8 +38,8 @@ const COMMANDS: &[(&str, Arguments)] = &[
     ("CREATE", mailbox::create),
     ("DELETE", |i, dialect| mailbox::only(i, dialect).map(|(i, name)| (i, Body::Delete(name)))),
     ("RENAME", mailbox::rename),
-    ("SUBSCRIBE", |i, dialect| mailbox::only(i, dialect).map(|(i, name)| (i, Body::Subscribe(name)))),
-    ("UNSUBSCRIBE", |i, dialect| mailbox::only(i, dialect).map(|(i, name)| (i, Body::Unsubscribe(name)))),
+    ("SUBSCRIBE", |i, dialect| old::subscribed(i, dialect).map(|(i, name)| (i, Body::Subscribe(name)))),
+    ("UNSUBSCRIBE", |i, dialect| old::subscribed(i, dialect).map(|(i, name)| (i, Body::Unsubscribe(name)))),
     ("NAMESPACE", |i, _| Ok((i, Body::Namespace))),
     ("NOTIFY", notify::command),
     ("COMPRESS", |i, _| compress(i)),
@@ -55,6 +55,9 @@ const COMMANDS: &[(&str, Arguments)] = &[
     ("STARTTLS", |i, _| Ok((i, Body::StartTls))),
     ("UNAUTHENTICATE", |i, _| Ok((i, Body::Unauthenticate))),
     ("LOGOUT", |i, _| Ok((i, Body::Logout))),
+    ("PARTIAL", |i, _| old::partial(i)),
+    ("FIND", old::find),
+    ("BBOARD", old::bboard),
     ("APPEND", append::append),
     ("REPLACE", |i, dialect| append::replace(i, dialect, false)),
 ];

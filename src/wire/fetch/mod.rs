@@ -126,7 +126,11 @@ mod tests {
             "(FLAGS  UID)",
             "( FLAGS)",
             "FLAGGS",
-            "RFC822.PEEK",
+            "RFC822.HEADER.PEEK",
+            "RFC822.HEADER.LINES",
+            "RFC822.HEADER.LINES ()",
+            "RFC822.HEADER.LINES.NOT x",
+            "RFC822.HEADER.LINES(x)",
             "RFC822[]",
             "BODY.PEEK",
             "BODY[]<0.0>",
@@ -205,6 +209,18 @@ mod tests {
         for (text, expected) in bad {
             assert_eq!(items(text), Err(expected.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn items_of_old_programs() {
+        let items = |items: &str| fetch(&format!("a FETCH 1 {items}")).map(|f| f.items);
+        assert_eq!(items("(RFC822.PEEK rfc822.text.peek)"), Ok(vec![FetchItem::Rfc822Peek, FetchItem::Rfc822TextPeek]));
+        let lines = |names: &[&str], not| {
+            let names = names.iter().map(|name| name.to_string()).collect();
+            Ok(vec![FetchItem::Rfc822HeaderLines { names, not }])
+        };
+        assert_eq!(items("RFC822.HEADER.LINES (DATE From)"), lines(&["DATE", "From"], false));
+        assert_eq!(items("(rfc822.header.lines.not (\"a b\"))"), lines(&["a b"], true));
     }
 
     #[test]

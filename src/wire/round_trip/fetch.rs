@@ -53,6 +53,12 @@ pub(super) fn item(out: &mut Vec<u8>, item: &FetchItem) {
         FetchItem::Rfc822 => text(out, "RFC822"),
         FetchItem::Rfc822Header => text(out, "RFC822.HEADER"),
         FetchItem::Rfc822Text => text(out, "RFC822.TEXT"),
+        FetchItem::Rfc822Peek => text(out, "RFC822.PEEK"),
+        FetchItem::Rfc822TextPeek => text(out, "rfc822.text.peek"),
+        FetchItem::Rfc822HeaderLines { names, not } => {
+            text(out, if *not { "RFC822.HEADER.LINES.NOT " } else { "RFC822.HEADER.LINES " });
+            listed(out, names, |out, name| write::astring(out, name.as_bytes()));
+        }
         FetchItem::Section { section, peek, partial } => {
             text(out, if *peek { "BODY.PEEK[" } else { "BODY[" });
             write_section_spec(out, section);
@@ -108,6 +114,10 @@ pub(super) fn items() -> impl Strategy<Value = Vec<FetchItem>> {
         Just(FetchItem::Rfc822),
         Just(FetchItem::Rfc822Header),
         Just(FetchItem::Rfc822Text),
+        Just(FetchItem::Rfc822Peek),
+        Just(FetchItem::Rfc822TextPeek),
+        (vec("[A-Za-z -]{1,9}", 1..3), any::<bool>())
+            .prop_map(|(names, not)| FetchItem::Rfc822HeaderLines { names, not }),
         (sections(), any::<bool>(), option::of((0u64..1 << 63, 1u64..1 << 63)))
             .prop_map(|(section, peek, partial)| FetchItem::Section { section, peek, partial }),
     ];

@@ -8,6 +8,7 @@ mod common;
 mod fetch;
 mod folders;
 mod notify;
+mod old;
 mod quota;
 mod response;
 mod search;
@@ -22,6 +23,7 @@ use self::common::{flags, listed, mailboxes, mod_seqs, name, octets, set, sets, 
 use self::fetch::{fetch, fetches};
 use self::folders::{PATTERNS, create, creates, list, lists, pattern, select, selects, status, statuses};
 use self::notify::{notifies, notify};
+use self::old::{find, finds, partial, partials};
 use self::quota::{all_batches, batches, set_quota, set_quotas};
 use self::search::{search, searches, sort, sorts, thread, threads};
 use super::{AppendParser, Dialect, Ending, parse, parse_in, write};
@@ -90,6 +92,9 @@ fn written(command: &Command, dialect: Dialect) -> Vec<u8> {
         Body::Lsub(lsub) => pattern(out, "LSUB", &lsub.pattern),
         Body::Status(args) => status(out, args, dialect),
         Body::Append(args) => append(out, args, dialect),
+        Body::Partial(args) => partial(out, args),
+        Body::Find(args) => find(out, args),
+        Body::BBoard(mailbox) => with_name(out, "BBOARD", mailbox),
         Body::Notify(args) => notify(out, args, dialect),
         Body::Compress => text(out, "COMPRESS deflate"),
         Body::Unauthenticate => text(out, "UNAUTHENTICATE"),
@@ -180,6 +185,8 @@ fn bodies() -> impl Strategy<Value = Body> {
         patterns().prop_map(|pattern| Body::Lsub(Lsub { pattern })),
         statuses().prop_map(Body::Status),
         appends().prop_map(Body::Append),
+        finds().prop_map(Body::Find),
+        mailboxes().prop_map(Body::BBoard),
         notifies().prop_map(Body::Notify),
         octets().prop_map(Body::GetQuota),
         mailboxes().prop_map(Body::GetQuotaRoot),
@@ -195,6 +202,7 @@ fn bodies() -> impl Strategy<Value = Body> {
         copies().prop_map(Body::Copy),
         copies().prop_map(Body::Move),
         all_batches().prop_map(Body::UidBatches),
+        partials().prop_map(Body::Partial),
     ];
     prop_oneof![1 => access, 1 => folders, 2 => messages]
 }
@@ -275,6 +283,10 @@ fn doubled_spaces_are_refused_everywhere() {
         "a COMPRESS DEFLATE",
         "a SETQUOTA b (STORAGE 1 MESSAGE 2)",
         "a UIDBATCHES 1 2:3",
+        "a PARTIAL 1 BODY[1] 1 2",
+        "a FIND ALL.MAILBOXES b",
+        "a SUBSCRIBE MAILBOX b",
+        "a FETCH 1 RFC822.HEADER.LINES (b c)",
         "a COPY 1 b",
         "a ID (\"a\" \"b\" \"c\" NIL)",
         "a ENABLE a b",

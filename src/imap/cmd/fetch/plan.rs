@@ -135,6 +135,13 @@ impl Making {
             // RFC 3501 §6.4.5: the header may be looked at without reading the message.
             FetchItem::Rfc822Header => return self.old("RFC822.HEADER", SectionText::Header, false),
             FetchItem::Rfc822Text => return self.old("RFC822.TEXT", SectionText::Text, true),
+            // RFC 2062, section 6.4.5.OBS.1: the names of the answers are those of the items above.
+            FetchItem::Rfc822Peek => return self.old("RFC822", SectionText::Whole, false),
+            FetchItem::Rfc822TextPeek => return self.old("RFC822.TEXT", SectionText::Text, false),
+            FetchItem::Rfc822HeaderLines { names, not } => {
+                let text = SectionText::HeaderFields { names: names.clone(), not: *not };
+                return self.old("RFC822.HEADER", text, false);
+            }
         };
         self.slots.push(slot);
     }
