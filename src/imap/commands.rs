@@ -100,6 +100,10 @@ pub fn row_of(body: &Body) -> Row {
             Some(replaced) if replaced.uid => row("UID REPLACE", Selected, Everything),
             Some(_) => row("REPLACE", Selected, Everything),
         },
+        // RFC 2062: one FETCH, under another name.
+        Body::Partial(_) => row("PARTIAL", Selected, Nothing),
+        Body::Find(_) => row("FIND", Authenticated, Everything),
+        Body::BBoard(_) => row("BBOARD", Authenticated, Nothing),
         // RFC 5465 §3.1: it is a NOOP too.
         Body::Notify(_) => row("NOTIFY", Authenticated, Everything),
         Body::Compress => row("COMPRESS", Authenticated, Everything),

@@ -469,7 +469,7 @@ impl Session {
 
     /// How this client is spoken to.
     pub fn dialect(&self) -> Dialect {
-        Dialect { utf8: self.enabled.utf8 }
+        self.enabled.dialect()
     }
 
     /// The view for commands that need a login; `in_right_state` has made sure of it.
@@ -548,6 +548,9 @@ impl Session {
             Body::GetQuotaRoot(mailbox) => cmd::quota::get_root(self, mailbox).await,
             Body::SetQuota(arguments) => cmd::quota::set(self, arguments).await,
             Body::UidBatches(arguments) => cmd::uid_batches::uid_batches(self.selected()?, tag, arguments),
+            Body::Partial(_) => Err(no(Code::Cannot, "PARTIAL is not offered")),
+            Body::Find(_) => Err(no(Code::Cannot, "FIND is not offered")),
+            Body::BBoard(_) => Err(no(Code::Cannot, "there are no bulletin boards here")),
             Body::Expunge => cmd::expunge::expunge(self.selected()?, None).await,
             Body::UidExpunge(set) => cmd::expunge::expunge(self.selected()?, Some(&set)).await,
             Body::Search(arguments) => cmd::search::search(self.selected()?, tag, arguments).await,

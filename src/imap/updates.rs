@@ -7,7 +7,7 @@ use super::selection::Selection;
 use crate::mailstore::{Changes, FlagTable, Row};
 use crate::types::{Code, Condition, FlagSet, Keyword, Seq, SystemFlag, Uid, UidRuns};
 use crate::wire::fetch::Items;
-use crate::wire::write;
+use crate::wire::{Dialect, write};
 
 /// What a client has switched on (RFC 5161), for the rest of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +24,13 @@ pub struct Enabled {
     pub utf8_accept: bool,
     /// Nobody counts: answers carry UIDs in the place of sequence numbers (RFC 9586).
     pub uid_only: bool,
+}
+
+impl Enabled {
+    /// How this client is spoken to.
+    pub fn dialect(self) -> Dialect {
+        Dialect { utf8: self.utf8, rev2: self.rev2 }
+    }
 }
 
 /// How a session wants to be told.

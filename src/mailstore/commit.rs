@@ -35,6 +35,7 @@ impl Turn<'_> {
             if let Err(error) = committed {
                 self.account.commits.fetch_add(1, Ordering::AcqRel);
                 let _ = self.conn.execute_batch("ROLLBACK");
+                self.bury();
                 return Err(error.into());
             }
             METRICS.store_commits.add(1);
@@ -45,6 +46,14 @@ impl Turn<'_> {
         crash::point("order.before_publish");
         self.publish(must_commit);
         Ok(())
+    }
+
+    /// After a commit that failed in its sync, its frames lie whole in the WAL, and whoever opens the file anew would
+    /// take them for a transaction. An empty one is written over their beginning; if its sync fails too, what is
+    /// found there is that.
+    fn bury(&self) {
+        let _ = self.conn.execute_batch("BEGIN IMMEDIATE; UPDATE meta SET value = value WHERE key = 'schema'; COMMIT");
+        let _ = self.conn.execute_batch("ROLLBACK");
     }
 
     fn publish(self, is_change: bool) {

@@ -3,8 +3,8 @@
 //! An APPEND that brings octets is missing on purpose: it is told piece by piece, see [`crate::types::append`].
 
 use super::{
-    Append, BadMailboxName, Fetch, Flag, List, Lsub, MailboxName, ModSeq, Notify, NumSet, Search, Secret, SetQuota,
-    Sort, SpecialUse, Status, Thread, UidBatches, UidRuns, UidValidity, UnknownUse,
+    Append, BadMailboxName, Fetch, Find, Flag, List, Lsub, MailboxName, ModSeq, Notify, NumSet, Partial, Search,
+    Secret, SetQuota, Sort, SpecialUse, Status, Thread, UidBatches, UidRuns, UidValidity, UnknownUse,
 };
 
 /// A mailbox name as an argument. A bad name is no syntax error: the command is answered NO, with this reason.
@@ -66,6 +66,11 @@ pub enum Body {
     GetQuotaRoot(MailboxArgument),
     SetQuota(SetQuota),
 
+    /// RFC 2062
+    Find(Find),
+    /// RFC 1176: SELECT of a bulletin board.
+    BBoard(MailboxArgument),
+
     // RFC 3501 §6.4: with a mailbox selected.
     Check,
     Close,
@@ -85,6 +90,8 @@ pub enum Body {
     Move(Copy),
     /// RFC 10022
     UidBatches(UidBatches),
+    /// RFC 2062
+    Partial(Partial),
 }
 
 /// AUTHENTICATE (RFC 3501 §6.2.2).

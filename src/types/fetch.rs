@@ -53,7 +53,7 @@ pub enum FetchItem {
         /// Leaves `\Seen` alone.
         peek: bool,
         /// First octet, and how many: at least 1.
-        partial: Option<(u32, u32)>,
+        partial: Option<(u64, u64)>,
     },
     /// `BINARY[...]` and `BINARY.PEEK[...]`: a part without its transfer encoding (RFC 3516 §4.2).
     Binary {
@@ -62,7 +62,7 @@ pub enum FetchItem {
         /// Leaves `\Seen` alone.
         peek: bool,
         /// First decoded octet, and how many: at least 1.
-        partial: Option<(u32, u32)>,
+        partial: Option<(u64, u64)>,
     },
     /// `BINARY.SIZE[...]`: how many octets that would be.
     BinarySize {
@@ -71,6 +71,18 @@ pub enum FetchItem {
     Rfc822,
     Rfc822Header,
     Rfc822Text,
+
+    // RFC 2062, section 6.4.5.OBS.1: obsolete, answered under the names RFC822, RFC822.TEXT and RFC822.HEADER.
+    /// `RFC822` that leaves `\Seen` alone.
+    Rfc822Peek,
+    /// `RFC822.TEXT` that leaves `\Seen` alone.
+    Rfc822TextPeek,
+    /// `RFC822.HEADER.LINES (...)`: some fields of the header, or with `.NOT` all others; leaves `\Seen` alone.
+    Rfc822HeaderLines {
+        /// As the client wrote them, at least one; printable ASCII.
+        names: Vec<String>,
+        not: bool,
+    },
 }
 
 /// The part of a message between the brackets of `BODY[...]`.

@@ -15,6 +15,8 @@ enum Token {
     Any,
     /// `%`
     AnyInLevel,
+    /// `?`, and `%` in patterns of the old kind: one character, whatever it is.
+    AnyOne,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,22 @@ impl Pattern {
             }
         }
         Pattern { tokens, kind: Kind::Names }
+    }
+
+    /// Reads a pattern of FIND, decoded: `*` is anything, `%` and `?` are a single character (RFC 2062, section
+    /// 6.3.OBS.1). An empty one matches nothing.
+    pub fn old(mailbox: &str) -> Pattern {
+        let mut tokens = Vec::with_capacity(mailbox.len());
+        for b in mailbox.bytes() {
+            match (b, tokens.last()) {
+                (b'*', Some(Token::Any)) => {}
+                (b'*', _) => tokens.push(Token::Any),
+                (b'%' | b'?', _) => tokens.push(Token::AnyOne),
+                (b, _) => tokens.push(Token::Octet(b)),
+            }
+        }
+        let kind = if tokens.is_empty() { Kind::Nothing } else { Kind::Names };
+        Pattern { tokens, kind }
     }
 
     /// The pattern no mailbox matches: what a pattern in a broken encoding stands for.
@@ -84,6 +102,9 @@ pub struct Matcher {
     index: Box<[u16; 256]>,
     any: Vec<u64>,
     any_in_level: Vec<u64>,
+    any_one: Vec<u64>,
+    /// The states behind those: they read the rest of a character of several octets.
+    behind_one: Vec<u64>,
     is_names: bool,
     states: Vec<u64>,
 }
@@ -98,6 +119,8 @@ impl Matcher {
             index: Box::new([0; 256]),
             any: vec![0; words],
             any_in_level: vec![0; words],
+            any_one: vec![0; words],
+            behind_one: vec![0; words],
             is_names: pattern.kind == Kind::Names,
             states: vec![0; words],
         };
@@ -114,6 +137,10 @@ impl Matcher {
                 }
                 Token::Any => matcher.any[word] |= bit,
                 Token::AnyInLevel => matcher.any_in_level[word] |= bit,
+                Token::AnyOne => {
+                    matcher.any_one[word] |= bit;
+                    matcher.behind_one[(i + 1) / 64] |= 1 << ((i + 1) % 64);
+                }
             }
         }
         matcher
@@ -145,8 +172,14 @@ impl Matcher {
         let (mut carry, mut alive) = (0, 0);
         for w in 0..self.words {
             let states = self.states[w];
-            let read = states & (self.of_octet[masks + w] | self.of_octet[other_masks + w]);
+            let mut read = states & (self.of_octet[masks + w] | self.of_octet[other_masks + w]);
             let mut stay = states & self.any[w];
+            // A name is whole UTF-8, so an octet 10xxxxxx follows the first of its character at once.
+            if b & 0xc0 == 0x80 {
+                stay |= states & self.behind_one[w];
+            } else {
+                read |= states & self.any_one[w];
+            }
             if b != b'/' {
                 stay |= states & self.any_in_level[w];
             }
@@ -244,7 +277,40 @@ mod tests {
         }
     }
 
+    #[test]
+    fn old_patterns() {
+        let matches = |pattern: &str, name: &str| Pattern::old(pattern).matches(name);
+        for (pattern, name) in
+            [("FOO*BAR", "FOOD/ON/BAR"), ("FOO%BAR", "FOO.BAR"), ("?", "ü"), ("a?c*", "a/c"), ("*", "x")]
+        {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [("FOO%BAR", "FOOBAR"), ("?", "ab"), ("??", "ü"), ("?", ""), ("", "a"), ("%", "a/b")] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+        assert!(matches("in?ox", "INBOX"));
+        assert_eq!(Pattern::old("a?b").fixed_prefix(), b"a");
+    }
+
+    /// The definition for patterns of the old kind, by recursion over characters.
+    fn old_by_definition(pattern: &[char], name: &[char]) -> bool {
+        match (pattern.split_first(), name.split_first()) {
+            (None, _) => name.is_empty(),
+            (Some(('*', rest)), _) => (0..=name.len()).any(|n| old_by_definition(rest, &name[n..])),
+            (Some(('?' | '%', pattern)), Some((_, name))) => old_by_definition(pattern, name),
+            (Some((p, pattern)), Some((n, name))) => p == n && old_by_definition(pattern, name),
+            (Some(_), None) => false,
+        }
+    }
+
     proptest! {
+        #[test]
+        fn old_patterns_agree_with_their_definition(fill in 0usize..80, pattern in "[ab/%*?ü€]{1,9}", name in "[ab/ü€😀]{0,9}") {
+            let (pattern, name) = ("x".repeat(fill) + &pattern, "x".repeat(fill) + &name);
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            prop_assert_eq!(Pattern::old(&pattern).matches(&name), old_by_definition(&chars(&pattern), &chars(&name)));
+        }
+
         #[test]
         fn agrees_with_the_definition(pattern in "[ab/%*]{1,9}", name in "[ab/]{0,9}") {
             prop_assert_eq!(matches(&pattern, &name), by_definition(pattern.as_bytes(), name.as_bytes()));

@@ -3,9 +3,9 @@
 use nom::Parser;
 
 use super::dialect::Dialect;
-use super::garbled::{Garbled, Parsed, expected, fail};
+use super::garbled::{Garbled, Parsed, Wrong, expected, fail, wrong};
 use super::{
-    append, fetch, lexical, list, login, mailbox, notify, quota, search, select, sort, status, store, thread,
+    append, fetch, lexical, list, login, mailbox, notify, old, quota, search, select, sort, status, store, thread,
     uid_batches,
 };
 use crate::types::{Body, Command};
@@ -18,7 +18,7 @@ const COMMANDS: &[(&str, Arguments)] = &[
     ("UID", uid),
     ("FETCH", |i, _| fetch::command(i, false)),
     ("STORE", |i, _| store::store(i, false)),
-    ("SEARCH", |i, _| search::command(i, false)),
+    ("SEARCH", |i, dialect| search::command(i, dialect, false)),
     ("NOOP", |i, _| Ok((i, Body::Noop))),
     ("IDLE", |i, _| Ok((i, Body::Idle))),
     ("STATUS", status::command),
@@ -27,8 +27,8 @@ const COMMANDS: &[(&str, Arguments)] = &[
     ("LIST", list::command),
     ("XLIST", list::xlist),
     ("LSUB", list::lsub),
-    ("SORT", |i, _| sort::command(i, false)),
-    ("THREAD", |i, _| thread::command(i, false)),
+    ("SORT", |i, dialect| sort::command(i, dialect, false)),
+    ("THREAD", |i, dialect| thread::command(i, dialect, false)),
     ("COPY", |i, dialect| store::copy(i, dialect, false).map(|(i, copy)| (i, Body::Copy(copy)))),
     ("MOVE", |i, dialect| store::copy(i, dialect, false).map(|(i, copy)| (i, Body::Move(copy)))),
     ("EXPUNGE", |i, _| Ok((i, Body::Expunge))),
@@ -38,8 +38,8 @@ const COMMANDS: &[(&str, Arguments)] = &[
     ("CREATE", mailbox::create),
     ("DELETE", |i, dialect| mailbox::only(i, dialect).map(|(i, name)| (i, Body::Delete(name)))),
     ("RENAME", mailbox::rename),
-    ("SUBSCRIBE", |i, dialect| mailbox::only(i, dialect).map(|(i, name)| (i, Body::Subscribe(name)))),
-    ("UNSUBSCRIBE", |i, dialect| mailbox::only(i, dialect).map(|(i, name)| (i, Body::Unsubscribe(name)))),
+    ("SUBSCRIBE", |i, dialect| old::subscribed(i, dialect).map(|(i, name)| (i, Body::Subscribe(name)))),
+    ("UNSUBSCRIBE", |i, dialect| old::subscribed(i, dialect).map(|(i, name)| (i, Body::Unsubscribe(name)))),
     ("NAMESPACE", |i, _| Ok((i, Body::Namespace))),
     ("NOTIFY", notify::command),
     ("COMPRESS", |i, _| compress(i)),
@@ -55,6 +55,9 @@ const COMMANDS: &[(&str, Arguments)] = &[
     ("STARTTLS", |i, _| Ok((i, Body::StartTls))),
     ("UNAUTHENTICATE", |i, _| Ok((i, Body::Unauthenticate))),
     ("LOGOUT", |i, _| Ok((i, Body::Logout))),
+    ("PARTIAL", |i, _| old::partial(i)),
+    ("FIND", old::find),
+    ("BBOARD", old::bboard),
     ("APPEND", append::append),
     ("REPLACE", |i, dialect| append::replace(i, dialect, false)),
 ];
@@ -63,9 +66,9 @@ const COMMANDS: &[(&str, Arguments)] = &[
 const UID_COMMANDS: &[(&str, Arguments)] = &[
     ("FETCH", |i, _| fetch::command(i, true)),
     ("STORE", |i, _| store::store(i, true)),
-    ("SEARCH", |i, _| search::command(i, true)),
-    ("SORT", |i, _| sort::command(i, true)),
-    ("THREAD", |i, _| thread::command(i, true)),
+    ("SEARCH", |i, dialect| search::command(i, dialect, true)),
+    ("SORT", |i, dialect| sort::command(i, dialect, true)),
+    ("THREAD", |i, dialect| thread::command(i, dialect, true)),
     ("COPY", |i, dialect| store::copy(i, dialect, true).map(|(i, copy)| (i, Body::Copy(copy)))),
     ("MOVE", |i, dialect| store::copy(i, dialect, true).map(|(i, copy)| (i, Body::Move(copy)))),
     ("REPLACE", |i, dialect| append::replace(i, dialect, true)),
@@ -87,9 +90,21 @@ pub fn parse(command: &[u8]) -> Result<Command, Garbled> {
 /// [`Garbled`] when the command does not follow the grammar: answer BAD.
 pub fn parse_in(command: &[u8], dialect: Dialect) -> Result<Command, Garbled> {
     let (rest, tag) = lexical::tag(command).map_err(|e| Garbled::new(None, command, e))?;
-    match body(rest, dialect) {
-        Ok((_, body)) => Ok(Command { tag: tag.to_owned(), body }),
+    let body = body(rest, dialect).and_then(|(_, body)| in_utf8(rest, dialect).map(|()| body));
+    match body {
+        Ok(body) => Ok(Command { tag: tag.to_owned(), body }),
         Err(e) => Err(Garbled::new(Some(tag), command, e)),
+    }
+}
+
+/// Fails at a quoted string that is not UTF-8, if that is what the client has said it speaks.
+pub(super) fn in_utf8(i: &[u8], dialect: Dialect) -> Result<(), nom::Err<Wrong>> {
+    if !dialect.speaks_utf8() {
+        return Ok(());
+    }
+    match lexical::ill_formed_quoted(i) {
+        Some(begin) => Err(wrong(begin, "UTF-8 in a quoted string")),
+        None => Ok(()),
     }
 }
 
@@ -195,6 +210,27 @@ mod tests {
         assert_eq!(bad("a1 APPEND INBOX"), "expected a literal with the message at octet 16");
         assert_eq!(bad("a1 NOOP (((((((("), "expected the end of the command at octet 8");
         assert_eq!(bad("+ NOOP"), "expected a tag at octet 1");
+    }
+
+    #[test]
+    fn utf8_has_to_be_well_formed_once_it_is_spoken() {
+        let (utf8, rev2) = (Dialect { utf8: true, rev2: false }, Dialect { utf8: false, rev2: true });
+        for line in [&b"a LOGIN x \"\xff\""[..], b"a SEARCH TEXT \"\xc3(\"", b"a CREATE \"\xed\xa0\x80\""] {
+            assert!(parse(line).is_ok(), "as before, what reads the string decides");
+            for dialect in [utf8, rev2] {
+                let garbled = parse_in(line, dialect).expect_err("not UTF-8").to_string();
+                assert!(garbled.starts_with("expected UTF-8 in a quoted string at octet "), "{garbled}");
+            }
+        }
+        for dialect in [utf8, rev2] {
+            let name = match parse_in("a CREATE \"Entw\u{fc}rfe\"".as_bytes(), dialect).map(|c| c.body) {
+                Ok(Body::Create(create)) => create.mailbox,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(name.as_ref().map(|name| name.as_str()), Ok("Entw\u{fc}rfe"));
+            assert!(parse_in(b"a SEARCH TEXT {1}\r\n\xff", dialect).is_ok(), "a literal may hold anything");
+            assert!(parse_in("a CREATE Entw\u{fc}rfe".as_bytes(), dialect).is_err(), "atoms stay ASCII");
+        }
     }
 
     #[test]

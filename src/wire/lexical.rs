@@ -191,6 +191,32 @@ pub(super) fn quoted(i: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
     }
 }
 
+/// Finds a quoted string that is not UTF-8 in a line that a parser has taken: what is to be read from there on.
+///
+/// RFC 9755 §3: once UTF-8 is spoken, octets above 127 in a quoted string that are not well-formed UTF-8 are BAD. In a
+/// line that follows the grammar a quote outside strings and literals can only begin a string.
+pub(super) fn ill_formed_quoted(line: &[u8]) -> Option<&[u8]> {
+    if line.is_ascii() {
+        return None;
+    }
+    let mut i = line;
+    while let Some(at) = i.iter().position(|b| matches!(b, b'"' | b'{')) {
+        let begin = &i[at..];
+        i = match begin[0] {
+            b'"' => match quoted(begin) {
+                Ok((_, text)) if std::str::from_utf8(&text).is_err() => return Some(begin),
+                Ok((rest, _)) => rest,
+                Err(_) => return None,
+            },
+            _ => match literal(begin) {
+                Ok((rest, _)) => rest,
+                Err(_) => return None,
+            },
+        };
+    }
+    None
+}
+
 /// literal = "{" number ["+"] "}" CRLF *CHAR8 (RFC 7888 §8), held in the line by the framer.
 pub(super) fn literal(i: &[u8]) -> Parsed<'_, &[u8]> {
     let (rest, ()) = mark(b'{', "a literal")(i)?;
@@ -365,6 +391,16 @@ mod tests {
         for i in bad {
             assert!(whole(string(i)).is_none(), "{i:?}");
         }
+    }
+
+    #[test]
+    fn quoted_strings_that_are_not_utf8_are_found() {
+        let found = |line: &[u8]| ill_formed_quoted(line).map(|rest| line.len() - rest.len());
+        assert_eq!(found(b"a \"gr\xc3\xbcn\" \"\xff\""), Some(10));
+        assert_eq!(found(b"a \"\\\"\xff\""), Some(2));
+        assert_eq!(found(b"a {2}\r\n\"\xff \"\xc3\xbc\""), None);
+        assert_eq!(found(b"a {2}\r\n\"\xff \"\xc3\""), Some(10));
+        assert_eq!(found(b"a \"b\" c"), None);
     }
 
     #[test]

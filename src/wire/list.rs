@@ -29,7 +29,7 @@ pub(super) fn command(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
     is_extended |= rest.first() == Some(&b'(');
     if !i.is_empty() {
         is_extended = true;
-        (i, returns) = return_options(i)?;
+        (i, returns) = return_options(i, dialect)?;
     }
     // RFC 5258 §3.1, RFC 6154 §2: what is selected by is told too.
     returns.subscribed |= select.subscribed;
@@ -116,7 +116,7 @@ fn select_options(i: &[u8]) -> Parsed<'_, ListSelect> {
 }
 
 /// SP list-return-opts = "RETURN" SP "(" [return-option *(SP return-option)] ")"
-fn return_options(i: &[u8]) -> Parsed<'_, ListReturn> {
+fn return_options(i: &[u8], dialect: Dialect) -> Parsed<'_, ListReturn> {
     let (i, ()) = expected("a space or the end of the command", space).parse(i)?;
     let (rest, name) = word(i)?;
     if !name.eq_ignore_ascii_case(b"RETURN") {
@@ -124,14 +124,14 @@ fn return_options(i: &[u8]) -> Parsed<'_, ListReturn> {
     }
     let (i, ()) = space(rest)?;
     let mut returns = ListReturn::default();
-    let (i, _) = listed_or_none(i, |i| return_option(i, &mut returns))?;
+    let (i, _) = listed_or_none(i, |i| return_option(i, &mut returns, dialect))?;
     Ok((i, returns))
 }
 
 /// return-option = "SUBSCRIBED" / "CHILDREN" / "SPECIAL-USE" (RFC 6154 §6) / "MYRIGHTS" (RFC 8440 §5) /
 /// "STATUS" SP "(" status-att *(SP status-att) ")" (RFC 5819 §4) /
 /// "METADATA" SP "(" entry *(SP entry) ")" (RFC 9590 §5)
-fn return_option<'a>(i: &'a [u8], returns: &mut ListReturn) -> Parsed<'a, ()> {
+fn return_option<'a>(i: &'a [u8], returns: &mut ListReturn, dialect: Dialect) -> Parsed<'a, ()> {
     let (mut rest, name) = word(i)?;
     let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
     match () {
@@ -140,7 +140,7 @@ fn return_option<'a>(i: &'a [u8], returns: &mut ListReturn) -> Parsed<'a, ()> {
         () if is("SPECIAL-USE") => returns.special_use = true,
         () if is("MYRIGHTS") => returns.my_rights = true,
         () if is("STATUS") => {
-            let (behind, items) = status::items(space(rest)?.0)?;
+            let (behind, items) = status::items(space(rest)?.0, dialect)?;
             rest = behind;
             add_new(&mut returns.status, items);
         }

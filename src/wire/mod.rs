@@ -20,6 +20,7 @@ pub mod login;
 mod mailbox;
 pub mod metadata;
 mod notify;
+pub mod old;
 pub mod quota;
 pub mod response;
 pub mod search;

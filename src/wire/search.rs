@@ -6,6 +6,7 @@
 use nom::Parser;
 
 use super::date::date;
+use super::dialect::Dialect;
 use super::esearch::return_options;
 use super::garbled::{Parsed, expected, fail};
 use super::lexical::{
@@ -18,11 +19,15 @@ use crate::types::{Body, DateOf, ModSeq, Search, SearchKey, SystemFlag, Uid};
 /// search-program = ["CHARSET" SP charset SP] search-key *(SP search-key) (RFC 4466 §3)
 ///
 /// The charset is taken in front of RETURN too. Neither word is a key, so nothing else can be meant.
-pub(super) fn command(i: &[u8], uid: bool) -> Parsed<'_, Body> {
+pub(super) fn command(i: &[u8], dialect: Dialect, uid: bool) -> Parsed<'_, Body> {
     let (mut i, ()) = space(i)?;
     let (mut charset, mut returns) = (None, None);
     loop {
         let rest = if charset.is_none() && is_word(i, b"CHARSET") {
+            if dialect.needs_no_charset() {
+                // RFC 9755 §3: a client that has enabled UTF8=ACCEPT must not name a charset.
+                return fail(i, "no charset once UTF8=ACCEPT is enabled");
+            }
             let (rest, ()) = space(&i[b"CHARSET".len()..])?;
             let (rest, name) = self::charset(rest)?;
             charset = Some(name);
@@ -36,25 +41,39 @@ pub(super) fn command(i: &[u8], uid: bool) -> Parsed<'_, Body> {
         };
         i = space(rest)?.0;
     }
-    let (i, key) = keys(i)?;
+    let (i, key) = keys(i, dialect)?;
     Ok((i, Body::Search(Search { uid, charset, returns, key })))
 }
 
 /// charset = atom / quoted, and as a literal too
-pub(super) fn charset(i: &[u8]) -> Parsed<'_, String> {
+fn charset(i: &[u8]) -> Parsed<'_, String> {
     let (i, name) = expected("the name of a charset", astring).parse(i)?;
     Ok((i, String::from_utf8_lossy(&name).into_owned()))
 }
 
+/// search-criteria = charset 1*(SP search-key) (RFC 5256 §5), to the end of the command
+pub(super) fn criteria(i: &[u8], dialect: Dialect) -> Parsed<'_, (String, SearchKey)> {
+    let (rest, charset) = charset(i)?;
+    // RFC 9755 §3: where the charset cannot be left out, it is UTF-8.
+    if dialect.needs_no_charset() && !charset.eq_ignore_ascii_case("UTF-8") {
+        return fail(i, "UTF-8, once UTF8=ACCEPT is enabled");
+    }
+    let (rest, ()) = space(rest)?;
+    let (rest, key) = keys(rest, dialect)?;
+    Ok((rest, (charset, key)))
+}
+
 /// search-key *(SP search-key), to the end of the command
-pub(super) fn keys(i: &[u8]) -> Parsed<'_, SearchKey> {
-    Keys { left: Search::MAX_KEYS }.row(i, Search::MAX_DEPTH)
+fn keys(i: &[u8], dialect: Dialect) -> Parsed<'_, SearchKey> {
+    Keys { left: Search::MAX_KEYS, has_recent: !dialect.rev2 }.row(i, Search::MAX_DEPTH)
 }
 
 /// Reads keys and counts them.
 struct Keys {
     /// How many more may come.
     left: usize,
+    /// RFC 9051 appendix E: IMAP4rev2 has no `\Recent`, and no key that asks for it.
+    has_recent: bool,
 }
 
 impl Keys {
@@ -99,6 +118,9 @@ impl Keys {
             return self.alternatives(i, depth);
         }
         self.left -= 1;
+        if !self.has_recent && [&b"RECENT"[..], b"NEW", b"OLD"].iter().any(|word| is_word(i, word)) {
+            return fail(i, "a search key of IMAP4rev2");
+        }
         simple_key(i)
     }
 
@@ -265,7 +287,7 @@ pub(super) fn numbered_line(
 mod tests {
     use super::*;
     use crate::types::{Date, NumSet, ObjectId};
-    use crate::wire::parse;
+    use crate::wire::{parse, parse_in};
 
     fn search(keys: &str) -> Result<Search, String> {
         match parse(format!("a SEARCH {keys}").as_bytes()).map_err(|e| e.to_string())?.body {
@@ -323,6 +345,29 @@ mod tests {
         for bad in ["SAVEDATESUPPORTED x", "THREADID a.b", "UIDAFTER 0", "UIDAFTER *", "UIDBEFORE 1:2", "$,1", "UID $$"]
         {
             assert!(search(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn dialects() {
+        let read = |line: &str, utf8, rev2| {
+            parse_in(format!("a {line}").as_bytes(), Dialect { utf8, rev2 }).map(|_| ()).map_err(|e| e.to_string())
+        };
+        for line in ["SEARCH RECENT", "SEARCH NOT NEW", "UID SEARCH RETURN () OLD", "SORT (DATE) UTF-8 OLD"] {
+            assert_eq!(read(line, true, false), Ok(()), "{line}");
+            assert!(read(line, false, true).is_err_and(|e| e.contains("a search key of IMAP4rev2")), "{line}");
+        }
+        let charset = "expected no charset once UTF8=ACCEPT is enabled at octet 10";
+        assert_eq!(read("SEARCH CHARSET UTF-8 ALL", true, false), Err(charset.into()));
+        assert_eq!(read("SEARCH CHARSET UTF-8 ALL", false, true), Ok(()));
+        assert_eq!(read("SEARCH CHARSET UTF-8 ALL", true, true), Ok(()));
+        for (line, at) in [("SORT (DATE) US-ASCII ALL", 15), ("THREAD REFS US-ASCII ALL", 15)] {
+            assert_eq!(
+                read(line, true, false),
+                Err(format!("expected UTF-8, once UTF8=ACCEPT is enabled at octet {at}"))
+            );
+            assert_eq!(read(line, false, true), Ok(()));
+            assert_eq!(read(&line.replace("US-ASCII", "utf-8"), true, false), Ok(()));
         }
     }
 

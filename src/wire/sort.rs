@@ -2,15 +2,16 @@
 
 use nom::Parser;
 
+use super::dialect::Dialect;
 use super::esearch::return_options;
 use super::garbled::{Parsed, expected, fail};
 use super::lexical::{listed, space, word};
-use super::search::{charset, is_word, keys, numbered_line};
+use super::search::{is_word, numbered_line};
 use crate::types::{Body, ModSeq, Sort, SortCriterion, SortKey};
 
 /// sort = "SORT" [SP "RETURN" SP search-return-opts] SP sort-criteria SP charset 1*(SP search-key)
 /// (RFC 5256 §5, RFC 5267 §5)
-pub(super) fn command(i: &[u8], uid: bool) -> Parsed<'_, Body> {
+pub(super) fn command(i: &[u8], dialect: Dialect, uid: bool) -> Parsed<'_, Body> {
     let (mut i, ()) = space(i)?;
     let mut returns = None;
     if is_word(i, b"RETURN") {
@@ -24,9 +25,7 @@ pub(super) fn command(i: &[u8], uid: bool) -> Parsed<'_, Body> {
         return fail(i, "at most 32 sort criteria");
     }
     let (i, ()) = space(rest)?;
-    let (i, charset) = charset(i)?;
-    let (i, ()) = space(i)?;
-    let (i, key) = keys(i)?;
+    let (i, (charset, key)) = super::search::criteria(i, dialect)?;
     Ok((i, Body::Sort(Sort { uid, returns, criteria, charset, key })))
 }
 

@@ -11,13 +11,13 @@ use crate::types::{Body, MailboxName, Status, StatusItem, StatusValue};
 pub(super) fn command(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
     let (i, mailbox) = only(i, dialect)?;
     let (i, ()) = space(i)?;
-    let (i, items) = items(i)?;
+    let (i, items) = items(i, dialect)?;
     Ok((i, Body::Status(Status { mailbox, items })))
 }
 
 /// "(" status-att *(SP status-att) ")"
-pub(super) fn items(i: &[u8]) -> Parsed<'_, Vec<StatusItem>> {
-    let (rest, items) = listed(i, item)?;
+pub(super) fn items(i: &[u8], dialect: Dialect) -> Parsed<'_, Vec<StatusItem>> {
+    let (rest, items) = listed(i, |i| item(i, dialect))?;
     if items.len() > Status::MAX_ITEMS {
         return fail(i, "at most 64 items");
     }
@@ -25,9 +25,11 @@ pub(super) fn items(i: &[u8]) -> Parsed<'_, Vec<StatusItem>> {
 }
 
 /// status-att = "MESSAGES" / "RECENT" / "UIDNEXT" / "UIDVALIDITY" / "UNSEEN", and those of extensions
-fn item(i: &[u8]) -> Parsed<'_, StatusItem> {
+fn item(i: &[u8], dialect: Dialect) -> Parsed<'_, StatusItem> {
     let (rest, name) = word(i)?;
     match StatusItem::ALL.into_iter().find(|item| name.eq_ignore_ascii_case(item.wire().as_bytes())) {
+        // RFC 9051 appendix E: IMAP4rev2 has no RECENT.
+        Some(StatusItem::Recent) if dialect.rev2 => fail(i, "a STATUS item of IMAP4rev2"),
         Some(item) => Ok((rest, item)),
         None => fail(i, "a STATUS item"),
     }
@@ -58,7 +60,7 @@ pub fn write_line(out: &mut Vec<u8>, name: &MailboxName, values: &[(StatusItem, 
 mod tests {
     use super::*;
     use crate::types::ObjectId;
-    use crate::wire::parse;
+    use crate::wire::{parse, parse_in};
 
     fn items(line: &str) -> Option<Vec<StatusItem>> {
         match parse(line.as_bytes()).ok()?.body {
@@ -84,6 +86,15 @@ mod tests {
         }
         assert_eq!(items("a STATUS INBOX"), None);
         assert_eq!(parse(b"a STATUS x ()").expect_err("no item").to_string(), "expected a STATUS item at octet 13");
+    }
+
+    #[test]
+    fn rev2_knows_no_recent() {
+        let rev2 = Dialect { utf8: false, rev2: true };
+        let message = |line: &str| parse_in(line.as_bytes(), rev2).map(|_| ()).map_err(|e| e.to_string());
+        assert_eq!(message("a STATUS x (MESSAGES UNSEEN SIZE DELETED)"), Ok(()));
+        assert_eq!(message("a STATUS x (RECENT)"), Err("expected a STATUS item of IMAP4rev2 at octet 13".into()));
+        assert!(message("a LIST \"\" * RETURN (STATUS (UNSEEN RECENT))").is_err());
     }
 
     #[test]

@@ -1,19 +1,18 @@
 //! THREAD: its arguments, and the line that answers it. What it shares with SEARCH is in `search.rs`.
 
+use super::dialect::Dialect;
 use super::garbled::{Parsed, fail};
 use super::lexical::{space, word};
-use super::search::{charset, keys};
+use super::search::criteria;
 use super::write;
 use crate::types::{Body, Thread, ThreadAlgorithm, ThreadNode};
 
 /// thread = "THREAD" SP thread-alg SP charset 1*(SP search-key) (RFC 5256 §5)
-pub(super) fn command(i: &[u8], uid: bool) -> Parsed<'_, Body> {
+pub(super) fn command(i: &[u8], dialect: Dialect, uid: bool) -> Parsed<'_, Body> {
     let (i, ()) = space(i)?;
     let (i, algorithm) = algorithm(i)?;
     let (i, ()) = space(i)?;
-    let (i, charset) = charset(i)?;
-    let (i, ()) = space(i)?;
-    let (i, key) = keys(i)?;
+    let (i, (charset, key)) = criteria(i, dialect)?;
     Ok((i, Body::Thread(Thread { uid, algorithm, charset, key })))
 }
 

@@ -51,6 +51,12 @@ pub fn string(out: &mut Vec<u8>, octets: &[u8]) {
     }
 }
 
+/// A text: as [`string`], but quoted as well when it holds UTF-8 and the client speaks it (RFC 9755 §3).
+pub fn text(out: &mut Vec<u8>, text: &str, dialect: Dialect) {
+    let fits = text.len() <= QUOTED_OCTETS && !text.chars().any(char::is_control);
+    if fits && dialect.speaks_utf8() { quoted(out, text.as_bytes()) } else { string(out, text.as_bytes()) }
+}
+
 /// A string, or NIL for none.
 pub fn nstring(out: &mut Vec<u8>, octets: Option<&[u8]>) {
     match octets {
@@ -245,6 +251,10 @@ mod tests {
         assert_eq!(written(|out| astring(out, b"nil")), "\"nil\"");
         assert_eq!(written(|out| astring(out, b"")), "\"\"");
         assert_eq!(written(|out| nstring(out, None)), "NIL");
+        let (rev1, rev2) = (Dialect::default(), Dialect { utf8: false, rev2: true });
+        assert_eq!(written(|out| text(out, "ü\"", rev1)), "{3}\r\nü\"");
+        assert_eq!(written(|out| text(out, "ü\"", rev2)), "\"ü\\\"\"");
+        assert_eq!(written(|out| text(out, "a\r\n", rev2)), "{3}\r\na\r\n");
         assert_eq!(written(|out| binary_string(out, b"a b")), "\"a b\"");
         assert_eq!(written(|out| binary_string(out, b"a\0")), "~{2}\r\na\0");
     }
@@ -253,7 +263,7 @@ mod tests {
     fn mailbox_names_follow_the_dialect() {
         let name = MailboxName::new("Entwürfe").expect("a name");
         assert_eq!(written(|out| mailbox(out, &name, Dialect::default())), "Entw&APw-rfe");
-        assert_eq!(written(|out| mailbox(out, &name, Dialect { utf8: true })), "\"Entwürfe\"");
+        assert_eq!(written(|out| mailbox(out, &name, Dialect { utf8: true, rev2: false })), "\"Entwürfe\"");
         assert_eq!(written(|out| mailbox(out, &MailboxName::inbox(), Dialect::default())), "INBOX");
         let name = MailboxName::new("a*]").expect("a name");
         assert_eq!(written(|out| mailbox(out, &name, Dialect::default())), "\"a*]\"");
@@ -297,7 +307,7 @@ mod tests {
         #[test]
         fn names_read_as_they_were(text in "[a-zA-Z &ü€😀%*\"\\\\\\]]{1,12}", utf8 in any::<bool>()) {
             let Ok(name) = MailboxName::new(&text) else { return Ok(()) };
-            let dialect = Dialect { utf8 };
+            let dialect = Dialect { utf8, rev2: false };
             let mut out = Vec::new();
             mailbox(&mut out, &name, dialect);
             let (rest, read) = crate::wire::mailbox::mailbox(&out, dialect).expect("a mailbox");

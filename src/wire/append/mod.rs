@@ -10,6 +10,7 @@ use nom::Parser;
 use nom::bytes::complete::tag_no_case;
 
 use self::messages::Messages;
+use super::command::in_utf8;
 use super::dialect::Dialect;
 use super::garbled::{Garbled, Parsed, Wrong, expected};
 use super::lexical::{astring, set_bound, space, tag};
@@ -119,6 +120,7 @@ impl AppendParser {
 
     fn go_on(&mut self, piece: &[u8], ending: Ending) -> Result<AppendPiece, nom::Err<Wrong>> {
         let mut i = piece.get(self.read..).unwrap_or_default();
+        let begin = i;
         if self.tag.is_none() {
             let (rest, tag) = tag(i)?;
             self.tag = Some(tag.to_owned());
@@ -129,6 +131,8 @@ impl AppendParser {
             i = rest;
         }
         let (rest, next) = self.messages.read(i, ending, &mut self.items)?;
+        in_utf8(&begin[..begin.len() - rest.len()], self.dialect)
+            .map_err(|error| error.map(|wrong| Wrong { left: wrong.left + rest.len(), ..wrong }))?;
         if next == Next::Hold {
             self.read = piece.len() - rest.len();
             return Ok(AppendPiece { target: None, items: Vec::new(), next });
@@ -374,6 +378,19 @@ mod tests {
             assert_eq!(parser.read, piece.len() - "URL ".len());
             piece.extend_from_slice(b"{8}\r\n/a;UID=1 URL ");
         }
+    }
+
+    #[test]
+    fn a_mailbox_name_has_to_be_utf8_once_that_is_spoken() {
+        let head = |line: &[u8], utf8| {
+            let dialect = Dialect { utf8, rev2: false };
+            AppendParser::new(dialect).read(line, Literal).map(|piece| piece.target.map(|target| target.mailbox))
+        };
+        let name = crate::types::MailboxName::new("Entwürfe");
+        assert_eq!(head("a APPEND \"Entwürfe\" ".as_bytes(), true), Ok(Some(name)));
+        assert_eq!(head("a APPEND \"Entwürfe\" ".as_bytes(), false), Ok(Some(Err(BadMailboxName::Encoding))));
+        let garbled = head(b"a APPEND \"\xff\" () ", true).expect_err("not UTF-8");
+        assert_eq!(garbled.to_string(), "expected UTF-8 in a quoted string at octet 10");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use super::section::{write_path, write_section_spec};
 use crate::types::{DateTime, FlagSet, ModSeq, ObjectId, Section, Seq, Uid};
 use crate::wire::date::write_date_time;
-use crate::wire::write;
+use crate::wire::{Dialect, write};
 
 /// An answer that is being written: it knows whether a space has to stand before the next item. What was written last
 /// cannot tell, since a body may end in any octet.
@@ -102,9 +102,12 @@ impl Items {
     }
 
     /// `PREVIEW text`. NIL is only for clients that said LAZY (RFC 8970 §3.2).
-    pub fn preview(&mut self, out: &mut Vec<u8>, text: Option<&str>) {
+    pub fn preview(&mut self, out: &mut Vec<u8>, text: Option<&str>, dialect: Dialect) {
         self.name(out, "PREVIEW");
-        write::nstring(out, text.map(str::as_bytes));
+        match text {
+            Some(text) => write::text(out, text, dialect),
+            None => write::nil(out),
+        }
     }
 
     /// `ENVELOPE`, `BODY` or `BODYSTRUCTURE`, with a value already in the form of the wire.
@@ -115,7 +118,7 @@ impl Items {
 
     /// `BODY[...]` as it was asked, with `<origin>` if a part of it was asked for; the octets are to follow.
     /// `.PEEK` and the count are never sent back (RFC 3501 §7.4.2).
-    pub fn section(&mut self, out: &mut Vec<u8>, section: &Section, origin: Option<u32>) {
+    pub fn section(&mut self, out: &mut Vec<u8>, section: &Section, origin: Option<u64>) {
         self.begin(out, "BODY[");
         write_section_spec(out, section);
         close_section(out, origin);
@@ -124,7 +127,7 @@ impl Items {
     /// `BINARY[...]` as it was asked, with `<origin>` if a part of it was asked for; the decoded octets are to follow,
     /// as [`write::binary_content`], or behind [`write::literal_head`] or, if there is a NUL among them,
     /// [`write::literal8_head`] (RFC 3516 §4.3).
-    pub fn binary(&mut self, out: &mut Vec<u8>, path: &[u32], origin: Option<u32>) {
+    pub fn binary(&mut self, out: &mut Vec<u8>, path: &[u32], origin: Option<u64>) {
         self.begin(out, "BINARY[");
         write_path(out, path);
         close_section(out, origin);
@@ -146,7 +149,7 @@ fn open(out: &mut Vec<u8>, number: u32, word: &[u8]) -> Items {
     Items { has_any: false }
 }
 
-fn close_section(out: &mut Vec<u8>, origin: Option<u32>) {
+fn close_section(out: &mut Vec<u8>, origin: Option<u64>) {
     out.push(b']');
     if let Some(origin) = origin {
         out.push(b'<');
@@ -217,10 +220,10 @@ mod tests {
         items.thread_id(&mut out, None);
         items.save_date(&mut out, Some(DateTime::utc(0)));
         items.save_date(&mut out, None);
-        items.preview(&mut out, Some("Hello"));
-        items.preview(&mut out, Some("Grün"));
-        items.preview(&mut out, Some(""));
-        items.preview(&mut out, None);
+        items.preview(&mut out, Some("Hello"), Dialect::default());
+        items.preview(&mut out, Some("Grün"), Dialect::default());
+        items.preview(&mut out, Some(""), Dialect::default());
+        items.preview(&mut out, None, Dialect::default());
         items.binary_size(&mut out, &[1, 2], 5_000_000_000);
         items.binary(&mut out, &[1, 2], Some(7));
         write::binary_content(&mut out, b"a\0b");

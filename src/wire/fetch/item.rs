@@ -1,13 +1,13 @@
 //! The items of FETCH.
 
-use super::section::{section, section_binary};
+use super::section::{field_name, section, section_binary};
 use crate::types::FetchItem;
 use crate::wire::garbled::{Parsed, fail};
-use crate::wire::lexical::{listed, mark, number, nz_number, word};
+use crate::wire::lexical::{listed, mark, number64, nz_number64, space, word};
 
 /// fetch-att
 pub(in crate::wire) fn item(i: &[u8]) -> Parsed<'_, FetchItem> {
-    const PLAIN: [(&str, FetchItem); 15] = [
+    const PLAIN: [(&str, FetchItem); 17] = [
         ("FLAGS", FetchItem::Flags),
         ("UID", FetchItem::Uid),
         ("MODSEQ", FetchItem::ModSeq),
@@ -23,6 +23,8 @@ pub(in crate::wire) fn item(i: &[u8]) -> Parsed<'_, FetchItem> {
         ("RFC822", FetchItem::Rfc822),
         ("RFC822.HEADER", FetchItem::Rfc822Header),
         ("RFC822.TEXT", FetchItem::Rfc822Text),
+        ("RFC822.PEEK", FetchItem::Rfc822Peek),
+        ("RFC822.TEXT.PEEK", FetchItem::Rfc822TextPeek),
     ];
     /// Items that are nothing without a section.
     const SECTIONED: [&str; 4] = ["BODY.PEEK", "BINARY", "BINARY.PEEK", "BINARY.SIZE"];
@@ -34,6 +36,8 @@ pub(in crate::wire) fn item(i: &[u8]) -> Parsed<'_, FetchItem> {
     match PLAIN.iter().find(|(plain, _)| is(plain)) {
         Some((_, FetchItem::Preview { .. })) => preview(rest),
         Some((_, item)) => Ok((rest, item.clone())),
+        None if is("RFC822.HEADER.LINES") => header_lines(rest, false),
+        None if is("RFC822.HEADER.LINES.NOT") => header_lines(rest, true),
         None if SECTIONED.iter().any(|known| is(known)) => fail(rest, "\"[\""),
         None => fail(i, "a FETCH item"),
     }
@@ -60,6 +64,13 @@ fn sectioned<'a>(i: &'a [u8], name: &[u8], rest: &'a [u8]) -> Parsed<'a, FetchIt
     }
 }
 
+/// SPACE header_list, behind "RFC822.HEADER.LINES" [".NOT"] (RFC 2062)
+fn header_lines(i: &[u8], not: bool) -> Parsed<'_, FetchItem> {
+    let (i, ()) = space(i)?;
+    let (i, names) = listed(i, field_name)?;
+    Ok((i, FetchItem::Rfc822HeaderLines { names, not }))
+}
+
 /// "PREVIEW" [SP "(" preview-mod *(SP preview-mod) ")"] (RFC 8970 §6), behind the word
 ///
 /// A lone PREVIEW may also be followed by modifiers of the command, so the list is looked into first.
@@ -78,12 +89,12 @@ fn preview_modifier(i: &[u8]) -> Parsed<'_, ()> {
     if name.eq_ignore_ascii_case(b"LAZY") { Ok((rest, ())) } else { fail(i, "LAZY") }
 }
 
-/// ["<" number "." nz-number ">"]
-fn partial(i: &[u8]) -> Parsed<'_, Option<(u32, u32)>> {
+/// ["<" number64 "." nz-number64 ">"]: of 64 bits since RFC 9051 §9, and taken so from everybody
+fn partial(i: &[u8]) -> Parsed<'_, Option<(u64, u64)>> {
     let Some(i) = i.strip_prefix(b"<") else { return Ok((i, None)) };
-    let (i, first) = number(i)?;
+    let (i, first) = number64(i)?;
     let (i, ()) = mark(b'.', "\".\" and a number of octets")(i)?;
-    let (i, count) = nz_number(i)?;
+    let (i, count) = nz_number64(i)?;
     let (i, ()) = mark(b'>', "\">\"")(i)?;
     Ok((i, Some((first, count))))
 }

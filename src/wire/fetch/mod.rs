@@ -126,11 +126,17 @@ mod tests {
             "(FLAGS  UID)",
             "( FLAGS)",
             "FLAGGS",
-            "RFC822.PEEK",
+            "RFC822.HEADER.PEEK",
+            "RFC822.HEADER.LINES",
+            "RFC822.HEADER.LINES ()",
+            "RFC822.HEADER.LINES.NOT x",
+            "RFC822.HEADER.LINES(x)",
             "RFC822[]",
             "BODY.PEEK",
             "BODY[]<0.0>",
             "BODY[]<0>",
+            "BODY[]<9223372036854775808.1>",
+            "BODY[]<0.9223372036854775808>",
             "BODY[]<.1>",
             "BODY<0.1>",
             "BODY[",
@@ -186,7 +192,7 @@ mod tests {
             ("BINARY[0]", "expected a part number from 1 on at octet 22"),
             ("BINARY[1.]", "expected a part number from 1 on at octet 24"),
             ("BINARY[1", "expected \".\" or \"]\" at octet 23"),
-            ("BINARY[1]<0.0>", "expected a number from 1 to 4294967295 without a leading 0 at octet 27"),
+            ("BINARY[1]<0.0>", "expected a number from 1 to 9223372036854775807 without a leading 0 at octet 27"),
             (
                 "BINARY.TEXT[1]",
                 "expected BODY or BINARY, with or without .PEEK, or BINARY.SIZE in front of a section at octet 15",
@@ -203,6 +209,18 @@ mod tests {
         for (text, expected) in bad {
             assert_eq!(items(text), Err(expected.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn items_of_old_programs() {
+        let items = |items: &str| fetch(&format!("a FETCH 1 {items}")).map(|f| f.items);
+        assert_eq!(items("(RFC822.PEEK rfc822.text.peek)"), Ok(vec![FetchItem::Rfc822Peek, FetchItem::Rfc822TextPeek]));
+        let lines = |names: &[&str], not| {
+            let names = names.iter().map(|name| name.to_string()).collect();
+            Ok(vec![FetchItem::Rfc822HeaderLines { names, not }])
+        };
+        assert_eq!(items("RFC822.HEADER.LINES (DATE From)"), lines(&["DATE", "From"], false));
+        assert_eq!(items("(rfc822.header.lines.not (\"a b\"))"), lines(&["a b"], true));
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn section_text(i: &[u8], is_part: bool) -> Parsed<'_, SectionText> {
 }
 
 /// header-fld-name = astring, which here must be printable: it is sent back as written.
-fn field_name(i: &[u8]) -> Parsed<'_, String> {
+pub(super) fn field_name(i: &[u8]) -> Parsed<'_, String> {
     let (rest, name) = expected("the name of a header field", astring).parse(i)?;
     match std::str::from_utf8(&name) {
         Ok(name) if name.bytes().all(|b| (0x20..0x7f).contains(&b)) => Ok((rest, name.to_owned())),

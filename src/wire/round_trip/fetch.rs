@@ -9,7 +9,7 @@ use super::common::{listed, mod_seqs, object_ids, partial_ranges, partial_text, 
 use crate::types::{DateTime, Fetch, FetchItem, FlagSet, Section, SectionText, Seq, Uid};
 use crate::wire::date::write_date_time;
 use crate::wire::fetch::{Items, write_section_spec};
-use crate::wire::write;
+use crate::wire::{Dialect, write};
 
 pub(super) fn fetch(out: &mut Vec<u8>, fetch: &Fetch) {
     text(out, if fetch.uid { "UID FETCH " } else { "FETCH " });
@@ -53,6 +53,12 @@ pub(super) fn item(out: &mut Vec<u8>, item: &FetchItem) {
         FetchItem::Rfc822 => text(out, "RFC822"),
         FetchItem::Rfc822Header => text(out, "RFC822.HEADER"),
         FetchItem::Rfc822Text => text(out, "RFC822.TEXT"),
+        FetchItem::Rfc822Peek => text(out, "RFC822.PEEK"),
+        FetchItem::Rfc822TextPeek => text(out, "rfc822.text.peek"),
+        FetchItem::Rfc822HeaderLines { names, not } => {
+            text(out, if *not { "RFC822.HEADER.LINES.NOT " } else { "RFC822.HEADER.LINES " });
+            listed(out, names, |out, name| write::astring(out, name.as_bytes()));
+        }
         FetchItem::Section { section, peek, partial } => {
             text(out, if *peek { "BODY.PEEK[" } else { "BODY[" });
             write_section_spec(out, section);
@@ -66,7 +72,7 @@ fn path_text(path: &[u32]) -> String {
     path.iter().map(u32::to_string).collect::<Vec<_>>().join(".")
 }
 
-fn octets(out: &mut Vec<u8>, partial: Option<(u32, u32)>) {
+fn octets(out: &mut Vec<u8>, partial: Option<(u64, u64)>) {
     if let Some((first, count)) = partial {
         text(out, &format!("<{first}.{count}>"));
     }
@@ -102,13 +108,17 @@ pub(super) fn items() -> impl Strategy<Value = Vec<FetchItem>> {
         Just(FetchItem::EmailId),
         Just(FetchItem::ThreadId),
         any::<bool>().prop_map(|lazy| FetchItem::Preview { lazy }),
-        (vec(1u32.., 0..4), any::<bool>(), option::of((any::<u32>(), 1u32..)))
+        (vec(1u32.., 0..4), any::<bool>(), option::of((0u64..1 << 63, 1u64..1 << 63)))
             .prop_map(|(path, peek, partial)| FetchItem::Binary { path, peek, partial }),
         vec(1u32.., 0..4).prop_map(|path| FetchItem::BinarySize { path }),
         Just(FetchItem::Rfc822),
         Just(FetchItem::Rfc822Header),
         Just(FetchItem::Rfc822Text),
-        (sections(), any::<bool>(), option::of((any::<u32>(), 1u32..)))
+        Just(FetchItem::Rfc822Peek),
+        Just(FetchItem::Rfc822TextPeek),
+        (vec("[A-Za-z -]{1,9}", 1..3), any::<bool>())
+            .prop_map(|(names, not)| FetchItem::Rfc822HeaderLines { names, not }),
+        (sections(), any::<bool>(), option::of((0u64..1 << 63, 1u64..1 << 63)))
             .prop_map(|(section, peek, partial)| FetchItem::Section { section, peek, partial }),
     ];
     vec(item, 1..6)
@@ -130,9 +140,10 @@ proptest! {
         by_uid in any::<bool>(),
         (mod_seq, size) in (mod_seqs(), any::<u64>()),
         (id, thread) in (object_ids(), option::of(object_ids())),
+        utf8 in any::<bool>(),
         preview in option::of("[a-z \"ü\r\n]{0,12}"),
         saved in option::of(-60_000_000_000i64..250_000_000_000),
-        (path, origin, content) in (vec(1u32.., 0..4), option::of(any::<u32>()), vec(any::<u8>(), 0..12)),
+        (path, origin, content) in (vec(1u32.., 0..4), option::of(0u64..1 << 63), vec(any::<u8>(), 0..12)),
     ) {
         let nstring = |text: Option<&[u8]>| text.map_or(word("NIL"), |text| Item::Text(text.to_vec()));
         let mut out = Vec::new();
@@ -143,7 +154,7 @@ proptest! {
         items.mod_seq(&mut out, mod_seq);
         items.email_id(&mut out, &id);
         items.thread_id(&mut out, thread.as_ref());
-        items.preview(&mut out, preview.as_deref());
+        items.preview(&mut out, preview.as_deref(), Dialect { utf8, rev2: false });
         items.save_date(&mut out, saved.map(DateTime::utc));
         items.binary_size(&mut out, &path, size);
         items.binary(&mut out, &path, origin);

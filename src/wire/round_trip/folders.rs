@@ -197,7 +197,7 @@ proptest! {
         child_info in subsequence(&[ChildInfo::Subscribed, ChildInfo::SpecialUse][..], 0..=2),
         utf8 in any::<bool>(),
     ) {
-        let (dialect, mailbox, old_name) = (Dialect { utf8 }, mailbox.expect("good"), old_name.map(|n| n.expect("good")));
+        let (dialect, mailbox, old_name) = (Dialect { utf8, rev2: false }, mailbox.expect("good"), old_name.map(|n| n.expect("good")));
         let words: Vec<_> = attributes.iter().map(|attribute| attribute.wire()).collect();
         let line = ListLine { word: ListWord::List, attributes: &words, name: &mailbox };
         let extended = Extended { child_info: &child_info, old_name: old_name.as_ref().map(MailboxName::as_str) };
@@ -231,7 +231,7 @@ proptest! {
         (entry, value) in (entry_names(), option::of(vec(any::<u8>(), 0..9))),
         utf8 in any::<bool>(),
     ) {
-        let (dialect, mailbox) = (Dialect { utf8 }, mailbox.expect("good"));
+        let (dialect, mailbox) = (Dialect { utf8, rev2: false }, mailbox.expect("good"));
         let value_of = |n: u64, id: Option<ObjectId>| match id {
             Some(id) => (StatusValue::Id(id.clone()), Item::List(vec![word(id)])),
             None if n.is_multiple_of(5) => (StatusValue::Nil, word("NIL")),

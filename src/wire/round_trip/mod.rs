@@ -8,6 +8,7 @@ mod common;
 mod fetch;
 mod folders;
 mod notify;
+mod old;
 mod quota;
 mod response;
 mod search;
@@ -22,6 +23,7 @@ use self::common::{flags, listed, mailboxes, mod_seqs, name, octets, set, sets, 
 use self::fetch::{fetch, fetches};
 use self::folders::{PATTERNS, create, creates, list, lists, pattern, select, selects, status, statuses};
 use self::notify::{notifies, notify};
+use self::old::{find, finds, partial, partials};
 use self::quota::{all_batches, batches, set_quota, set_quotas};
 use self::search::{search, searches, sort, sorts, thread, threads};
 use super::{AppendParser, Dialect, Ending, parse, parse_in, write};
@@ -90,6 +92,9 @@ fn written(command: &Command, dialect: Dialect) -> Vec<u8> {
         Body::Lsub(lsub) => pattern(out, "LSUB", &lsub.pattern),
         Body::Status(args) => status(out, args, dialect),
         Body::Append(args) => append(out, args, dialect),
+        Body::Partial(args) => partial(out, args),
+        Body::Find(args) => find(out, args),
+        Body::BBoard(mailbox) => with_name(out, "BBOARD", mailbox),
         Body::Notify(args) => notify(out, args, dialect),
         Body::Compress => text(out, "COMPRESS deflate"),
         Body::Unauthenticate => text(out, "UNAUTHENTICATE"),
@@ -180,6 +185,8 @@ fn bodies() -> impl Strategy<Value = Body> {
         patterns().prop_map(|pattern| Body::Lsub(Lsub { pattern })),
         statuses().prop_map(Body::Status),
         appends().prop_map(Body::Append),
+        finds().prop_map(Body::Find),
+        mailboxes().prop_map(Body::BBoard),
         notifies().prop_map(Body::Notify),
         octets().prop_map(Body::GetQuota),
         mailboxes().prop_map(Body::GetQuotaRoot),
@@ -195,6 +202,7 @@ fn bodies() -> impl Strategy<Value = Body> {
         copies().prop_map(Body::Copy),
         copies().prop_map(Body::Move),
         all_batches().prop_map(Body::UidBatches),
+        partials().prop_map(Body::Partial),
     ];
     prop_oneof![1 => access, 1 => folders, 2 => messages]
 }
@@ -203,13 +211,27 @@ fn commands() -> impl Strategy<Value = Command> {
     ("[A-Za-z0-9.]{1,6}", bodies()).prop_map(|(tag, body)| Command { tag, body })
 }
 
+/// RFC 9755 §3: a client that has enabled UTF8=ACCEPT names no charset, or UTF-8 where it must name one.
+fn in_dialect(mut command: Command, dialect: Dialect) -> Command {
+    match &mut command.body {
+        Body::Search(search) if dialect.utf8 => search.charset = None,
+        Body::Sort(sort) if dialect.utf8 => sort.charset = "UTF-8".into(),
+        Body::Thread(thread) if dialect.utf8 => thread.charset = "utf-8".into(),
+        _ => {}
+    }
+    command
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
-    fn what_is_written_is_read_the_same(command in commands(), utf8 in any::<bool>()) {
-        let dialect = Dialect { utf8 };
+    fn what_is_written_is_read_the_same(command in commands(), (utf8, rev2) in any::<(bool, bool)>()) {
+        let dialect = Dialect { utf8, rev2 };
+        let command = in_dialect(command, dialect);
         let line = written(&command, dialect);
+        // RFC 9051 appendix E: with IMAP4rev2 there is none.
+        prop_assume!(!rev2 || !line.windows(6).any(|word| word == b"RECENT"));
         prop_assert_eq!(parse_in(&line, dialect), Ok(command), "{}", String::from_utf8_lossy(&line));
     }
 
@@ -261,6 +283,10 @@ fn doubled_spaces_are_refused_everywhere() {
         "a COMPRESS DEFLATE",
         "a SETQUOTA b (STORAGE 1 MESSAGE 2)",
         "a UIDBATCHES 1 2:3",
+        "a PARTIAL 1 BODY[1] 1 2",
+        "a FIND ALL.MAILBOXES b",
+        "a SUBSCRIBE MAILBOX b",
+        "a FETCH 1 RFC822.HEADER.LINES (b c)",
         "a COPY 1 b",
         "a ID (\"a\" \"b\" \"c\" NIL)",
         "a ENABLE a b",

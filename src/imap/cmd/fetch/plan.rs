@@ -25,7 +25,7 @@ pub enum Slot {
     /// The n-th of the wanted sections, and how its name is written.
     Section(usize, SectionName),
     /// The n-th of the wanted binaries, its part and the first octet asked for.
-    Binary(usize, Vec<u32>, Option<u32>),
+    Binary(usize, Vec<u32>, Option<u64>),
 }
 
 impl Slot {
@@ -37,7 +37,7 @@ impl Slot {
 
 /// How the name of a section is written.
 pub enum SectionName {
-    Asked(Section, Option<u32>),
+    Asked(Section, Option<u64>),
     Old(&'static str),
 }
 
@@ -135,13 +135,19 @@ impl Making {
             // RFC 3501 §6.4.5: the header may be looked at without reading the message.
             FetchItem::Rfc822Header => return self.old("RFC822.HEADER", SectionText::Header, false),
             FetchItem::Rfc822Text => return self.old("RFC822.TEXT", SectionText::Text, true),
+            // RFC 2062, section 6.4.5.OBS.1: the names of the answers are those of the items above.
+            FetchItem::Rfc822Peek => return self.old("RFC822", SectionText::Whole, false),
+            FetchItem::Rfc822TextPeek => return self.old("RFC822.TEXT", SectionText::Text, false),
+            FetchItem::Rfc822HeaderLines { names, not } => {
+                let text = SectionText::HeaderFields { names: names.clone(), not: *not };
+                return self.old("RFC822.HEADER", text, false);
+            }
         };
         self.slots.push(slot);
     }
 
-    fn section(&mut self, section: Section, partial: Option<(u32, u32)>, name: SectionName, reads: bool) {
+    fn section(&mut self, section: Section, partial: Option<(u64, u64)>, name: SectionName, reads: bool) {
         self.sets_seen |= reads;
-        let partial = partial.map(wide);
         self.wanted.sections.push(WantedSection { path: section.path, text: section.text, partial });
         self.slots.push(Slot::Section(self.wanted.sections.len() - 1, name));
     }
@@ -150,12 +156,8 @@ impl Making {
         self.section(Section { path: Vec::new(), text }, None, SectionName::Old(name), reads);
     }
 
-    fn binary(&mut self, path: &[u32], partial: Option<(u32, u32)>, is_size_only: bool) -> usize {
-        self.wanted.binaries.push(WantedBinary { path: path.to_vec(), partial: partial.map(wide), is_size_only });
+    fn binary(&mut self, path: &[u32], partial: Option<(u64, u64)>, is_size_only: bool) -> usize {
+        self.wanted.binaries.push(WantedBinary { path: path.to_vec(), partial, is_size_only });
         self.wanted.binaries.len() - 1
     }
-}
-
-fn wide((from, most): (u32, u32)) -> (u64, u64) {
-    (from.into(), most.into())
 }

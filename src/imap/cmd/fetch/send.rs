@@ -96,7 +96,7 @@ fn write_short(
             Slot::ThreadId => items.thread_id(out, found.thread_id.as_ref()),
             Slot::Preview => {
                 let text = std::str::from_utf8(&octets[found.preview.clone()]).unwrap_or("");
-                items.preview(out, Some(text));
+                items.preview(out, Some(text), cx.enabled.dialect());
             }
             Slot::Envelope => items.ready(out, "ENVELOPE", &octets[found.envelope.clone()]),
             Slot::Body => {
