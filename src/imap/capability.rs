@@ -1,5 +1,7 @@
 //! The table of capabilities: what is offered, and when (RFC 3501 §7.2.1). `docs/capabilities.md` is made from it.
 
+use crate::auth::Mechanism;
+
 /// When a capability is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offered {
@@ -9,8 +11,8 @@ pub enum Offered {
     AfterLogin,
     /// Before login, while TLS can still be started.
     WhileStartTls,
-    /// Before login, when a password may be sent.
-    WhilePlaintext,
+    /// Before login, where logging in is allowed and this mechanism can work.
+    Mechanism(Mechanism),
     /// Before login, when a password may not be sent.
     WhileNoPlaintext,
     /// Not offered; the reason is for the documents.
@@ -33,7 +35,12 @@ pub const CAPABILITIES: &[Capability] = &[
     row("IMAP4rev1", "3501", Offered::Always),
     row("STARTTLS", "3501", Offered::WhileStartTls),
     row("LOGINDISABLED", "3501", Offered::WhileNoPlaintext),
-    row("AUTH=PLAIN", "4616", Offered::WhilePlaintext),
+    row("AUTH=SCRAM-SHA-256-PLUS", "7677", Offered::Mechanism(Mechanism::ScramSha256Plus)),
+    row("AUTH=SCRAM-SHA-256", "7677", Offered::Mechanism(Mechanism::ScramSha256)),
+    row("AUTH=PLAIN", "4616", Offered::Mechanism(Mechanism::Plain)),
+    row("AUTH=EXTERNAL", "4422", Offered::Mechanism(Mechanism::External)),
+    row("AUTH=OAUTHBEARER", "7628", Offered::Mechanism(Mechanism::OAuthBearer)),
+    row("AUTH=XOAUTH2", "7628", Offered::Mechanism(Mechanism::XOAuth2)),
     row("SASL-IR", "4959", Offered::BeforeLogin),
     row("LITERAL+", "7888", Offered::Always),
     row("ID", "2971", Offered::Always),
@@ -70,15 +77,17 @@ pub const CAPABILITIES: &[Capability] = &[
 ];
 
 /// What decides which rows are named.
-#[derive(Debug, Clone, Copy)]
-pub struct Circumstances {
+#[derive(Clone, Copy)]
+pub struct Circumstances<'a> {
     pub is_signed_in: bool,
     pub starttls_offered: bool,
     pub plaintext_allowed: bool,
+    /// Whether a SASL mechanism can work on this connection.
+    pub mechanism_works: &'a dyn Fn(Mechanism) -> bool,
 }
 
 /// The capabilities to name now.
-pub fn offered(now: Circumstances) -> impl Iterator<Item = &'static str> {
+pub fn offered(now: Circumstances<'_>) -> impl Iterator<Item = &'static str> {
     let before = !now.is_signed_in;
     CAPABILITIES
         .iter()
@@ -87,7 +96,7 @@ pub fn offered(now: Circumstances) -> impl Iterator<Item = &'static str> {
             Offered::BeforeLogin => before,
             Offered::AfterLogin => !before,
             Offered::WhileStartTls => before && now.starttls_offered,
-            Offered::WhilePlaintext => before && now.plaintext_allowed,
+            Offered::Mechanism(mechanism) => before && now.plaintext_allowed && (now.mechanism_works)(mechanism),
             Offered::WhileNoPlaintext => before && !now.plaintext_allowed,
             Offered::Declined(_) => false,
         })
@@ -106,12 +115,18 @@ mod tests {
     #[test]
     fn the_list_follows_the_state() {
         let list = |is_signed_in, starttls_offered, plaintext_allowed| {
-            offered(Circumstances { is_signed_in, starttls_offered, plaintext_allowed }).collect::<Vec<_>>()
+            let mechanism_works = &|mechanism| mechanism != Mechanism::External;
+            let now = Circumstances { is_signed_in, starttls_offered, plaintext_allowed, mechanism_works };
+            offered(now).collect::<Vec<_>>()
         };
         let clear = list(false, true, false);
         assert_eq!(clear[0], "IMAP4rev1");
         assert!(clear.contains(&"STARTTLS") && clear.contains(&"LOGINDISABLED") && !clear.contains(&"AUTH=PLAIN"));
         assert!(clear.contains(&"IDLE"), "some decide on push before login");
+        assert!(!clear.iter().any(|name| name.starts_with("AUTH=")), "{clear:?}");
+        let private = list(false, false, true);
+        assert!(private.contains(&"AUTH=SCRAM-SHA-256-PLUS") && private.contains(&"AUTH=PLAIN"));
+        assert!(!private.contains(&"AUTH=EXTERNAL"), "it could not work");
         let inside = list(true, true, true);
         assert!(!inside.contains(&"STARTTLS") && !inside.contains(&"AUTH=PLAIN") && inside.contains(&"MOVE"));
         assert!(!inside.contains(&"CONVERT"));

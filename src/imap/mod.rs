@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::config::Config;
-use crate::login::{Login, Sessions, Ticket};
+use crate::login::{Login, Sessions, Ticket, TlsFacts};
 use crate::mailstore::MailStore;
 
 /// What a session talks through: TCP, TLS, or a test's pipe.
@@ -44,6 +44,8 @@ pub struct Peer {
     pub starttls_offered: bool,
     /// A password may be sent as it is.
     pub plaintext_allowed: bool,
+    /// What the TLS layer knows; `None`: TLS is off, or ends elsewhere.
+    pub tls: Option<Arc<TlsFacts>>,
 }
 
 /// How a session ended.

@@ -14,6 +14,7 @@ use super::commands::{Needs, Row, Tell, enables_condstore, row_of};
 use super::selection::Selection;
 use super::updates::{Enabled, Manner, tell};
 use super::{Ended, Host, Peer, Socket};
+use crate::config::Config;
 use crate::login::Ticket;
 use crate::mailstore::Account;
 use crate::types::{Body, Code, Command, Condition, NumSet, Search, Sort, SystemFlag, Thread};
@@ -104,7 +105,7 @@ impl Session {
     pub fn new(host: Arc<Host>, peer: Peer, socket: Box<dyn Socket>, ticket: Arc<Ticket>) -> Self {
         let config = host.config.load();
         let limits = &config.limits;
-        let framer = Limits { line_bytes: limits.line_bytes_before_login, held_bytes: 4096, literals: 4 };
+        let framer = limits_before_login(&config);
         let channel = Channel::new(socket, framer, limits.write_timeout_seconds);
         let login_deadline = Instant::now() + limits.login_seconds;
         drop(config);
@@ -156,10 +157,12 @@ impl Session {
 
     /// The capabilities of this moment.
     pub fn capabilities(&self) -> Vec<String> {
+        let tls = self.peer.tls.as_deref();
         let now = Circumstances {
             is_signed_in: !matches!(self.state, State::NotAuthenticated),
             starttls_offered: self.peer.starttls_offered,
             plaintext_allowed: self.peer.plaintext_allowed,
+            mechanism_works: &|mechanism| self.host.login.offers(mechanism, tls),
         };
         let append_limit = self.host.config.load().limits.message_bytes;
         let told = |name: &str| match name {
@@ -454,6 +457,20 @@ impl Session {
         };
     }
 
+    /// Back to the beginning of the session, with TLS and the client's ID as they are (RFC 8437 §3, §4.1).
+    pub fn forget_user(&mut self) {
+        self.state = State::NotAuthenticated;
+        self.user.clear();
+        self.enabled = Enabled::default();
+        self.asked_capability = false;
+        self.bad_lines = 0;
+        self.ticket.signed_out();
+        let config = self.host.config.load();
+        self.login_deadline = Instant::now() + config.limits.login_seconds;
+        // The next command may be here already (RFC 8437 §3), so the octets that came stay.
+        self.channel.framer.set_limits(limits_before_login(&config));
+    }
+
     pub fn leave(&mut self, exit: Exit) {
         self.exit = Some(exit);
     }
@@ -505,6 +522,11 @@ impl Session {
             Body::Move(arguments) => cmd::copy::move_messages(self.selected()?, arguments, row.word).await,
         }
     }
+}
+
+/// RFC 7888 §4: before login nobody may send much.
+fn limits_before_login(config: &Config) -> Limits {
+    Limits { line_bytes: config.limits.line_bytes_before_login, held_bytes: 4096, literals: 4 }
 }
 
 /// More flags than a mailbox may have keywords cannot all be stored; said before they are sorted.

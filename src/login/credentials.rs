@@ -4,8 +4,8 @@ use std::fmt;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 
-use crate::auth::{self, MOST_PASSWORD_OCTETS, ScramVerifier};
-use crate::mailstore::directory::{Credential, CredentialKind};
+use crate::auth::{self, MOST_PASSWORD_OCTETS, ScramVerifier, app_password};
+use crate::mailstore::directory::{AppPassword, Credential, CredentialKind, UserRecord};
 use crate::types::Secret;
 
 /// Why a text cannot be a password.
@@ -32,8 +32,8 @@ impl fmt::Display for BadPassword {
 
 impl std::error::Error for BadPassword {}
 
-/// Makes everything that is stored of a password. Takes about a tenth of a second.
-pub fn make(password: &Secret, with_scram: bool) -> Result<Vec<Credential>, BadPassword> {
+/// Whether a text can be a password.
+pub fn check(password: &Secret) -> Result<(), BadPassword> {
     let octets = password.reveal();
     if octets.is_empty() {
         return Err(BadPassword::Empty);
@@ -44,14 +44,68 @@ pub fn make(password: &Secret, with_scram: bool) -> Result<Vec<Credential>, BadP
     if octets.iter().any(u8::is_ascii_control) {
         return Err(BadPassword::ControlCharacter);
     }
+    Ok(())
+}
+
+/// Makes everything that is stored of a password. Takes about a tenth of a second.
+pub fn make(password: &Secret, with_scram: bool) -> Result<Vec<Credential>, BadPassword> {
+    check(password)?;
+    make_unchecked(password, with_scram, None)
+}
+
+/// The same for a user who is there already: his verifiers keep their salt, because SCRAM can tell a client only one,
+/// and his app passwords must go on working.
+pub fn make_for(user: &UserRecord, password: &Secret, with_scram: bool) -> Result<Vec<Credential>, BadPassword> {
+    check(password)?;
+    make_unchecked(password, with_scram, scram_seed(user).as_ref())
+}
+
+/// For a password that is the right one already and so needs no judgement.
+pub(super) fn make_unchecked(
+    password: &Secret,
+    with_scram: bool,
+    seed: Option<&ScramVerifier>,
+) -> Result<Vec<Credential>, BadPassword> {
     let prepared = prepare_password(password);
     let hash = auth::password::hash(&prepared).map_err(|_| BadPassword::System)?;
     let mut credentials = vec![Credential { kind: CredentialKind::Argon2id, value: hash }];
     if with_scram {
-        let verifier = ScramVerifier::new(&prepared).ok_or(BadPassword::System)?;
-        credentials.push(Credential { kind: CredentialKind::ScramSha256, value: verifier.to_string() });
+        let value = verifier(&prepared, seed)?.to_string();
+        credentials.push(Credential { kind: CredentialKind::ScramSha256, value });
     }
     Ok(credentials)
+}
+
+fn verifier(password: &Secret, seed: Option<&ScramVerifier>) -> Result<ScramVerifier, BadPassword> {
+    match seed {
+        Some(seed) => Ok(ScramVerifier::derive(password, &seed.salt, seed.iterations)),
+        None => ScramVerifier::new(password).ok_or(BadPassword::System),
+    }
+}
+
+/// A verifier of the user's, for its salt and count.
+pub(super) fn scram_seed(user: &UserRecord) -> Option<ScramVerifier> {
+    let own = user.credential(CredentialKind::ScramSha256);
+    let of_devices = user.app_passwords.iter().filter_map(|one| one.scram.as_deref());
+    own.into_iter().chain(of_devices).find_map(|text| text.parse().ok())
+}
+
+/// Makes a password for one device of a user: what is shown to its owner once, and what is stored.
+pub fn make_app_password(
+    user: &UserRecord,
+    device: &str,
+    with_scram: bool,
+) -> Result<(String, AppPassword), BadPassword> {
+    let made = app_password::generate().ok_or(BadPassword::System)?;
+    let shown = made.shown();
+    let hash = auth::password::hash(&made.letters).map_err(|_| BadPassword::System)?;
+    // A SCRAM client hashes what is typed, so its verifier is of the form that is shown.
+    let scram = match with_scram {
+        true => Some(verifier(&Secret::new(shown.clone()), scram_seed(user).as_ref())?.to_string()),
+        false => None,
+    };
+    let stored = AppPassword { device: device.into(), selector: made.selector, hash, scram, created: 0, used: None };
+    Ok((shown, stored))
 }
 
 /// Writes a password in the one form that is hashed, so that it is right on every keyboard. Octets that are no UTF-8
