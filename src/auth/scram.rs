@@ -13,7 +13,7 @@ use super::sasl_base64;
 use crate::types::Secret;
 
 /// The iterations for new verifiers. RFC 7677 §3 asks for at least 4096; clients pay for them once and may remember.
-/// Cyrus SASL, which mbsync and mutt use, refuses more than this many.
+/// Cyrus SASL, which mbsync uses, refuses 100,000 (docs/clients.md).
 pub const ITERATIONS: u32 = 65_536;
 /// The most iterations read back: the client computes them, but `matches` does too.
 const MOST_ITERATIONS: u32 = 10_000_000;

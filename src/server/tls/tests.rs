@@ -320,3 +320,28 @@ async fn handshakes_beyond_their_number_wait() {
     assert!(stuck.await.expect("joined").is_err());
     assert_eq!(other.await, Ok(()));
 }
+
+#[tokio::test]
+async fn an_issuer_is_dialled_only_when_its_authority_is_trusted() {
+    use crate::login::oauth::Dial;
+    let files = Files::new();
+    let tls = Tls::new(&files.config()).expect("loaded");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let Ok((mut stream, _)) = tls.accept(tcp).await else { continue };
+            let _ = stream.write_all(b"hello").await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    let dial = TlsDial::default();
+    let mut stream = dial.dial("localhost", port, &files.path("cert.pem")).await.expect("trusted");
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await.expect("read");
+    assert_eq!(said, "hello");
+    let others = Files::new();
+    assert!(dial.dial("localhost", port, &others.path("cert.pem")).await.is_err(), "another authority");
+    assert!(dial.dial("127.0.0.1", port, &files.path("cert.pem")).await.is_err(), "another name");
+    assert!(dial.dial("localhost", port, &files.path("none.pem")).await.is_err(), "no authority");
+}
