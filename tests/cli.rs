@@ -448,6 +448,11 @@ fn a_master_acts_for_others_and_the_log_says_so() {
     assert!(!server.log.contains("secret-of-boss"));
     assert_eq!(site.run("user master boss --revoke").code, Some(0));
     assert!(server.connect().ask(act).starts_with("NO [AUTHORIZATIONFAILED]"));
+    assert_eq!(site.run("user master boss").code, Some(0));
+    let mut acting = server.connect();
+    assert!(acting.ask(act).starts_with("OK"));
+    let told = site.run("user disable boss").stdout;
+    assert!(told.contains("session") && acting.rest().starts_with("* BYE [CONTACTADMIN]"), "{told}");
 }
 
 #[test]

@@ -124,3 +124,77 @@ pub struct Token {
     pub authorize_as: Option<String>,
     pub token: Secret,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn mechanisms_are_found_by_name_in_any_case() {
+        for mechanism in Mechanism::ALL {
+            assert_eq!(Mechanism::from_name(&mechanism.name().to_lowercase()), Some(mechanism));
+        }
+        for other in ["", "PLAIN ", "SCRAM-SHA-1", "CRAM-MD5", "ANONYMOUS", "LOGIN"] {
+            assert_eq!(Mechanism::from_name(other), None, "{other}");
+        }
+    }
+
+    /// Octets that look like messages, so that the readers get further than their first line.
+    fn messages() -> impl Strategy<Value = Vec<u8>> {
+        let token = prop_oneof![
+            Just("n,,".to_owned()),
+            Just("y,,".to_owned()),
+            Just("p=tls-exporter,,".to_owned()),
+            Just("a=".to_owned()),
+            Just("n=".to_owned()),
+            Just("r=abc".to_owned()),
+            Just(",".to_owned()),
+            Just("=2C".to_owned()),
+            Just("c=biws".to_owned()),
+            Just("p=AAAA".to_owned()),
+            Just("\u{1}".to_owned()),
+            Just("\0".to_owned()),
+            Just("auth=Bearer ".to_owned()),
+            Just("user=".to_owned()),
+            Just("ü".to_owned()),
+            "[ -~]{0,8}",
+        ];
+        let odd = proptest::collection::vec(any::<u8>(), 0..4);
+        proptest::collection::vec((token, odd), 0..8)
+            .prop_map(|parts| parts.into_iter().flat_map(|(token, odd)| [token.into_bytes(), odd].concat()).collect())
+    }
+
+    proptest! {
+        /// Whatever is sent, each machine answers with a step, and names stay within their bounds.
+        #[test]
+        fn no_message_breaks_a_machine(first in messages(), second in messages()) {
+            let bounded = |name: &str| prop_assert_ok(name.len() <= MOST_NAME_OCTETS && !name.is_empty());
+            for step in [Plain::new().start(Some(&first)), External::new().start(Some(&first)),
+                Bearer::oauthbearer().start(Some(&first)), Bearer::xoauth2().start(Some(&first))]
+            {
+                match step {
+                    Step::Done(Claim::Password(identity)) => bounded(&identity.user)?,
+                    Step::Done(Claim::Token(Token { authorize_as: Some(name), .. })) => bounded(&name)?,
+                    Step::Done(Claim::Certificate { authorize_as: Some(name) }) => bounded(&name)?,
+                    _ => {}
+                }
+            }
+            for is_plus in [false, true] {
+                let bindings = ChannelBindings { tls_exporter: Some([0; 32]), tls_server_end_point: None };
+                let mut exchange = ScramExchange::new(is_plus, bindings, "nonce".into());
+                if let Step::LookUp(name) = exchange.start(Some(&first)) {
+                    bounded(&name)?;
+                    exchange.supply(ScramUser { salt: vec![0; 16], iterations: 4096, verifiers: Vec::new() });
+                    let is_over = matches!(exchange.eat(&second), Step::Failed(_) | Step::Done(Claim::Proof(Proof { verifier: None, .. })));
+                    prop_assert!(is_over, "nobody comes in without a verifier");
+                }
+            }
+            let _ = (imported::read(&String::from_utf8_lossy(&first)).is_ok(), certificate::names(&first));
+        }
+    }
+
+    fn prop_assert_ok(is_fine: bool) -> Result<(), TestCaseError> {
+        if is_fine { Ok(()) } else { Err(TestCaseError::fail("a name out of bounds")) }
+    }
+}

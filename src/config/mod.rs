@@ -96,9 +96,6 @@ impl Config {
         if self.checker.at_once != newer.checker.at_once {
             settings.push("checker.at_once");
         }
-        if self.tls.handshakes != newer.tls.handshakes {
-            settings.push("tls.handshakes");
-        }
         settings
     }
 

@@ -83,9 +83,9 @@ pub struct Tls {
     /// How long a handshake may take.
     #[serde(serialize_with = "seconds::serialize", deserialize_with = "seconds::within::<_, 1, 600>")]
     pub handshake_seconds: Duration,
-    /// How many handshakes may go on at a time; more wait, within the same time.
+    /// How many handshakes of one network may go on at a time; more of it wait, within the same time.
     #[serde(deserialize_with = "whole::<_, _, 1, 1_000_000>")]
-    pub handshakes: usize,
+    pub handshakes_per_network: usize,
 }
 
 /// A certificate and its key, both PEM files.
@@ -325,7 +325,7 @@ impl Default for Tls {
             client_ca: PathBuf::new(),
             client_certificate_user: CertificateUser::Rfc822Name,
             handshake_seconds: Duration::from_secs(30),
-            handshakes: 1000,
+            handshakes_per_network: 50,
         }
     }
 }

@@ -160,7 +160,7 @@ impl Exchange {
     async fn ask_for(&mut self, name: &str) -> Reply {
         let attempt = self.attempt(name);
         let found = match self.login.gate(&attempt) {
-            Ok(()) => self.login.look_up(&attempt.name).await,
+            Ok(()) => self.login.look_up_in_turn(&attempt).await,
             Err(refusal) => Err(refusal),
         };
         let user = match found {

@@ -47,12 +47,17 @@ use crate::types::{AccountId, Secret};
 
 /// Look-ups that may wait: each takes microseconds, so this many wait for milliseconds.
 const LOOK_UP_QUEUE: usize = 1024;
+/// Of these, the ones for names that strangers gave; and how many of those wait in the lines of their networks.
+const LOOK_UPS_AT_ONCE: usize = 256;
+const LOOK_UPS_WAITING: usize = 10_000;
 
 /// Checks who a client is.
 pub struct Login {
     directory: Arc<Directory>,
     config: Arc<ArcSwap<Config>>,
     look_ups: Pool,
+    /// The lines before `look_ups`, for strangers' names.
+    look_up_turns: Arc<Turns>,
     hashes: Pool,
     /// The lines before `hashes`.
     turns: Arc<Turns>,
@@ -70,7 +75,14 @@ pub struct SignedIn {
     /// The name as the directory has it.
     pub user: String,
     /// Who acts on behalf of this user; `None`: the user.
-    pub acting: Option<String>,
+    pub acting: Option<Acting>,
+}
+
+/// Somebody who acts on behalf of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acting {
+    pub account: AccountId,
+    pub user: String,
 }
 
 /// One try to come in.
@@ -112,6 +124,7 @@ impl Login {
             directory,
             config,
             look_ups: Pool::new("directory", 1, LOOK_UP_QUEUE)?,
+            look_up_turns: Turns::new(LOOK_UPS_AT_ONCE, LOOK_UPS_WAITING),
             hashes: Pool::new("password", threads, threads)?,
             turns: Turns::new(threads, queue),
             throttle: Arc::new(Mutex::new(Throttle::new())),
@@ -215,20 +228,29 @@ impl Login {
     /// Where this attempt waits for its turn.
     fn wish(&self, attempt: &Attempt) -> Wish {
         let settings = &attempt.config.login;
-        match (attempt.network, attempt.address) {
-            (Some(network), _) => Wish {
-                line: Line::Network(network),
-                is_known: lock(&self.throttle).is_known(network, attempt.started),
-                most_in_line: settings.password_queue_per_network,
-            },
-            // Many users come from there; half of the queue stays for all others.
-            (None, Some(ip)) if !ip.is_loopback() => Wish {
-                line: Line::Network(AddressKey::of(ip)),
-                is_known: true,
-                most_in_line: settings.password_queue.div_ceil(2),
-            },
-            (None, _) => Wish { line: Line::Local, is_known: true, most_in_line: settings.password_queue.div_ceil(2) },
+        // Many users come from there; half of the queue stays for all others.
+        let trusted = |line| Wish { line, is_known: true, most_in_line: settings.password_queue.div_ceil(2) };
+        let Some(network) = attempt.network else {
+            let far = attempt.address.filter(|ip| !ip.is_loopback());
+            return trusted(far.map_or(Line::Local, |ip| Line::Network(AddressKey::of(ip))));
+        };
+        let throttle = lock(&self.throttle);
+        let familiar = attempt.user.filter(|user| throttle.is_familiar(network, *user));
+        Wish {
+            line: familiar.map_or(Line::Network(network), |user| Line::Familiar(network, user)),
+            is_known: throttle.is_known(network, attempt.started),
+            most_in_line: settings.password_queue_per_network,
         }
+    }
+
+    /// The user an attempt names, looked up in its network's turn: names are cheap to make up.
+    async fn look_up_in_turn(&self, attempt: &Attempt) -> Result<Option<UserRecord>, LoginRefusal> {
+        let wish = Wish { most_in_line: attempt.config.limits.sessions_per_address, ..self.wish(attempt) };
+        let Ok(_turn) = self.look_up_turns.take(wish).await else {
+            METRICS.limit_refusals.add(1);
+            return Err(LoginRefusal::Busy("too many log-ins at once, try again later"));
+        };
+        self.look_up(&attempt.name).await
     }
 
     /// The user of that name, read on the directory's own thread: the disk may be slow.

@@ -75,7 +75,7 @@ impl Login {
     /// The whole way of a password.
     pub(super) async fn password(&self, attempt: &Attempt, identity: &Identity) -> Result<SignedIn, LoginRefusal> {
         self.gate(attempt)?;
-        let user = self.look_up(&attempt.name).await?;
+        let user = self.look_up_in_turn(attempt).await?;
         let prepared = credentials::prepare_password(&identity.password);
         let has_checker = !attempt.config.checker.socket.as_os_str().is_empty();
         let test = Test::choose(user.as_ref(), &prepared, has_checker);

@@ -161,7 +161,7 @@ async fn acting_for_another_is_refused_and_for_oneself_is_not() {
 #[tokio::test]
 async fn a_master_acts_for_others_and_nobody_else_does() {
     let house = house(|_| {});
-    house.set("boss", "sesame");
+    let boss = house.set("boss", "sesame");
     let anna = house.set("anna", "own");
     house.set("gone", "own");
     house.directory.set_disabled("gone", true).expect("disabled");
@@ -174,7 +174,8 @@ async fn a_master_acts_for_others_and_nobody_else_does() {
     assert_eq!(act("anna", "sesame").await, Err(LoginRefusal::NotAllowed));
     house.directory.set_master("boss", true).expect("set");
     let acting = act("ANNA", "sesame").await.expect("allowed");
-    assert_eq!((acting.account, acting.user.as_str(), acting.acting.as_deref()), (anna, "anna", Some("boss")));
+    let who = Acting { account: boss, user: "boss".into() };
+    assert_eq!(acting, SignedIn { account: anna, user: "anna".into(), acting: Some(who) });
     assert_eq!(act("anna", "wrong").await, Err(LoginRefusal::WrongPassword));
     assert_eq!(act("nobody", "sesame").await, Err(LoginRefusal::NotAllowed));
     assert_eq!(act("gone", "sesame").await, Err(LoginRefusal::Disabled));
@@ -428,6 +429,32 @@ async fn a_flood_from_everywhere_does_not_keep_out_who_was_here_before() {
         busy += usize::from(matches!(guess.await.expect("joined"), Err(LoginRefusal::Busy(_))));
     }
     assert!(busy > 0, "the flood was told to come back later");
+}
+
+#[tokio::test]
+async fn guesses_from_his_own_network_do_not_keep_a_user_out() {
+    let house = house(|config| {
+        config.login.password_threads = 1;
+        config.login.remember_password_seconds = Duration::ZERO;
+    });
+    let anna = house.set("anna", "sesame");
+    assert_eq!(house.check("anna", "sesame").await, Ok(anna));
+    let guesses: Vec<_> = (0..20)
+        .map(|n| {
+            let (login, password) = (house.login.clone(), Secret::new(format!("guess {n}")));
+            let peer = Some("192.0.2.1:1".parse().expect("an address"));
+            tokio::spawn(async move { login.check("bert", &password, peer).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    for _ in 0..3 {
+        assert_eq!(house.check("anna", "sesame").await, Ok(anna));
+    }
+    let mut busy = 0;
+    for guess in guesses {
+        busy += usize::from(matches!(guess.await.expect("joined"), Err(LoginRefusal::Busy(_))));
+    }
+    assert!(busy > 10, "only two wait at a time: {busy}");
 }
 
 #[tokio::test]

@@ -76,6 +76,10 @@ impl Network {
         self.good.iter().filter(|(_, at)| now.saturating_duration_since(*at) < GOOD_FOR).count()
     }
 
+    fn is_good(&self, user: UserKey) -> bool {
+        self.good.iter().any(|(good, _)| *good == user)
+    }
+
     /// Whether this failure is a new guess. A program that repeats one wrong password, in whatever way, made one.
     fn is_new_guess(&mut self, failure: &Failure, now: Instant) -> bool {
         if self.last_attempts.contains(&failure.proof) {
@@ -110,9 +114,14 @@ impl Throttle {
         now: Instant,
     ) -> Result<(), TooManyGuesses> {
         let Some(known) = network.and_then(|network| self.networks.get(&network)) else { return Ok(()) };
-        let is_familiar = user.is_some_and(|user| known.good.iter().any(|(good, _)| *good == user));
         let most = settings.guesses_per_network + known.good_users(now);
+        let is_familiar = user.is_some_and(|user| known.is_good(user));
         if is_familiar || known.held < most { Ok(()) } else { Err(TooManyGuesses) }
+    }
+
+    /// Whether this user logged in from there before.
+    pub fn is_familiar(&self, network: AddressKey, user: UserKey) -> bool {
+        self.networks.get(&network).is_some_and(|known| known.is_good(user))
     }
 
     /// Whether somebody logged in from there lately.

@@ -1,5 +1,5 @@
 //! Fair turns at something scarce, such as a thread that hashes passwords.
-//! Everybody waits in the line of his network, and the lines take turns; a network from which somebody logged in
+//! Everybody waits in the line of his network (or his own, if he was here before), and the lines take turns; a network from which somebody logged in
 //! lately goes before strangers, and takes a stranger's place when all places are taken. So no flood, from one
 //! network or from many, keeps those out who belong here.
 
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::address::AddressKey;
+use super::throttle::UserKey;
 
 /// How many of the known go before a waiting stranger has his turn all the same.
 const KNOWN_IN_A_ROW: u32 = 4;
@@ -17,6 +18,8 @@ const KNOWN_IN_A_ROW: u32 = 4;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Line {
     Network(AddressKey),
+    /// A user who logged in from there before: those who guess from the same network are not before him.
+    Familiar(AddressKey, UserKey),
     /// This machine itself.
     Local,
 }

@@ -3,7 +3,7 @@
 
 use tracing::{info, warn};
 
-use super::{Attempt, Login, LoginRefusal, SignedIn, names};
+use super::{Acting, Attempt, Login, LoginRefusal, SignedIn, names};
 use crate::clock::Clock;
 use crate::mailstore::directory::UserRecord;
 
@@ -32,7 +32,10 @@ impl Login {
         match self.look_up(other).await? {
             None => Err(LoginRefusal::NotAllowed),
             Some(other) if other.is_disabled => Err(LoginRefusal::Disabled),
-            Some(other) => Ok(SignedIn { account: other.account, user: other.name, acting: Some(user.name) }),
+            Some(other) => {
+                let acting = Some(Acting { account: user.account, user: user.name });
+                Ok(SignedIn { account: other.account, user: other.name, acting })
+            }
         }
     }
 
@@ -56,7 +59,7 @@ impl Attempt {
         let at = self.address.map(|ip| ip.to_string()).unwrap_or_else(|| "local".into());
         match outcome {
             Ok(SignedIn { user, acting: None, .. }) => info!(?user, address = %at, how = self.how, "logged in"),
-            Ok(SignedIn { user, acting: Some(acting), .. }) => {
+            Ok(SignedIn { user, acting: Some(Acting { user: acting, .. }), .. }) => {
                 info!(?user, ?acting, address = %at, how = self.how, "logged in on behalf of another");
             }
             Err(refusal) => {

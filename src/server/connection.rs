@@ -134,7 +134,11 @@ async fn shake_hands(
     ticket: &Ticket,
 ) -> io::Result<(Box<dyn Socket>, Arc<TlsFacts>)> {
     let patience: Duration = gate.host.config.load().tls.handshake_seconds;
-    let handshake = Box::pin(tokio::time::timeout(patience, gate.tls.accept(socket)));
+    let in_turn = async {
+        let _permit = ticket.handshake().await;
+        gate.tls.accept(socket).await
+    };
+    let handshake = Box::pin(tokio::time::timeout(patience, in_turn));
     tokio::select! {
         shaken = handshake => {
             let (secured, facts) = shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;

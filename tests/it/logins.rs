@@ -18,7 +18,7 @@ fn write_keys(folder: &Path) -> Result<(), String> {
     params.distinguished_name.push(DnType::CommonName, "authority");
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
     write("ca.pem", authority.pem());
-    let mut signed = |name: &str, params: CertificateParams| {
+    let signed = |name: &str, params: CertificateParams| {
         let key = KeyPair::generate().expect("a key");
         write(&format!("{name}.pem"), params.signed_by(&key, &authority).expect("signed").pem());
         write(&format!("{name}.key"), key.serialize_pem());

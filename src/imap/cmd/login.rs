@@ -115,6 +115,9 @@ async fn settle(session: &mut Session, outcome: Result<SignedIn, LoginRefusal>) 
         let code = if refused.code() == "LIMIT" { Code::Limit } else { Code::Unavailable };
         no(code, refused.to_string())
     })?;
+    if let Some(acting) = &signed_in.acting {
+        session.ticket.acted_by(acting.account);
+    }
     // Trouble of ours is told as UNAVAILABLE, so that no phone asks its owner for a new password.
     let account = match session.host.store.account(signed_in.account).await {
         Ok(account) => account,

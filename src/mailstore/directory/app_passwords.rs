@@ -103,11 +103,12 @@ pub(super) fn app_passwords(connection: &Connection, name: &str) -> rusqlite::Re
 impl Directory {
     /// A key of the server's own, made at its first use and the same for ever after, restarts included.
     pub fn secret(&self, purpose: &str) -> Result<[u8; 32], DirectoryError> {
+        // Looked for without a transaction first: a server starts on a full disk too.
+        if let Some(key) = stored_secret(&self.lock().connection, purpose)? {
+            return Ok(key);
+        }
         self.write_quietly(|change| {
-            let found: Option<Vec<u8>> = change
-                .query_row("SELECT value FROM secret WHERE name=?1", params![purpose], |row| row.get(0))
-                .optional()?;
-            if let Some(key) = found.and_then(|octets| octets.try_into().ok()) {
+            if let Some(key) = stored_secret(change, purpose)? {
                 return Ok(key);
             }
             let mut key = [0; 32];
@@ -118,4 +119,10 @@ impl Directory {
             Ok(key)
         })
     }
+}
+
+fn stored_secret(connection: &Connection, purpose: &str) -> rusqlite::Result<Option<[u8; 32]>> {
+    let sql = "SELECT value FROM secret WHERE name=?1";
+    let found: Option<Vec<u8>> = connection.query_row(sql, params![purpose], |row| row.get(0)).optional()?;
+    Ok(found.and_then(|octets| octets.try_into().ok()))
 }

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -42,8 +41,6 @@ pub struct TlsFault {
 pub struct Tls {
     current: ArcSwapOption<Ready>,
     tickets: Mutex<Tickets>,
-    /// One permit for each handshake that may go on.
-    handshakes: Semaphore,
 }
 
 /// All that belongs to one reading of the files.
@@ -75,11 +72,7 @@ impl Tls {
     /// Reads what the configuration names, if any listener needs it.
     pub fn new(config: &Config) -> Result<Tls, TlsFault> {
         let tickets = Tickets { producer: ticket_producer(), client_authorities: Vec::new() };
-        let tls = Tls {
-            current: ArcSwapOption::empty(),
-            tickets: Mutex::new(tickets),
-            handshakes: Semaphore::new(config.tls.handshakes),
-        };
+        let tls = Tls { current: ArcSwapOption::empty(), tickets: Mutex::new(tickets) };
         tls.load(config)?;
         Ok(tls)
     }
@@ -114,12 +107,11 @@ impl Tls {
         self.current.load().is_some()
     }
 
-    /// Shakes hands, when it is this one's turn. The caller bounds the time.
+    /// Shakes hands. The caller bounds the time, and how many do it at once.
     pub async fn accept<S>(&self, socket: S) -> io::Result<(TlsStream<S>, TlsFacts)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let _permit = self.handshakes.acquire().await.map_err(io::Error::other)?;
         let ready = self.current.load_full().ok_or_else(|| io::Error::other("there is no certificate"))?;
         let bounded = |connection: &mut ServerConnection| connection.set_buffer_limit(Some(UNSENT_BYTES));
         let stream = TlsAcceptor::from(ready.server.clone()).accept_with(socket, bounded).await?;

@@ -302,26 +302,6 @@ async fn random_names_all_get_the_first_certificate_and_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn handshakes_beyond_their_number_wait() {
-    let files = Files::new();
-    let mut config = files.config();
-    config.tls.handshakes = 1;
-    let tls = Arc::new(Tls::new(&config).expect("loaded"));
-    // Somebody who connects and says nothing.
-    let (silent, far) = tokio::io::duplex(1024);
-    let waiting = tls.clone();
-    let stuck = tokio::spawn(async move { waiting.accept(far).await.map(|_| ()) });
-    while tls.handshakes.available_permits() > 0 {
-        tokio::task::yield_now().await;
-    }
-    let mut other = Box::pin(talk(&tls, files.client(&[])));
-    assert!(tokio::time::timeout(std::time::Duration::from_millis(50), &mut other).await.is_err(), "waits");
-    drop(silent);
-    assert!(stuck.await.expect("joined").is_err());
-    assert_eq!(other.await, Ok(()));
-}
-
-#[tokio::test]
 async fn an_issuer_is_dialled_only_when_its_authority_is_trusted() {
     use crate::login::oauth::Dial;
     let files = Files::new();
