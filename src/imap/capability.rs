@@ -42,6 +42,7 @@ pub const CAPABILITIES: &[Capability] = &[
     row("AUTH=OAUTHBEARER", "7628", Offered::Mechanism(Mechanism::OAuthBearer)),
     row("AUTH=XOAUTH2", "7628", Offered::Mechanism(Mechanism::XOAuth2)),
     row("SASL-IR", "4959", Offered::BeforeLogin),
+    row("UNAUTHENTICATE", "8437", Offered::AfterLogin),
     row("LITERAL+", "7888", Offered::Always),
     row("ID", "2971", Offered::Always),
     row("ENABLE", "5161", Offered::Always),

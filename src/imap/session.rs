@@ -506,7 +506,7 @@ impl Session {
             Body::Notify(_) => Err(no(Code::Cannot, "NOTIFY is not offered")),
             Body::Compress => Err(no(Code::Cannot, "COMPRESS is not offered")),
             // RFC 8437 §3: a NO is not permitted.
-            Body::Unauthenticate => Err(bad("UNAUTHENTICATE is not offered")),
+            Body::Unauthenticate => cmd::login::unauthenticate(self),
             Body::GetQuota(_) | Body::GetQuotaRoot(_) | Body::SetQuota(_) => {
                 Err(no(Code::Cannot, "QUOTA is not offered"))
             }

@@ -94,7 +94,6 @@ async fn next_line(session: &mut Session) -> Result<Secret, Stop> {
 
 /// RFC 8437 §3: forgets the user and everything that was his, but not TLS; the client may log in as somebody else.
 /// It cannot fail: the RFC allows no NO.
-#[cfg_attr(not(test), expect(dead_code, reason = "the grammar of UNAUTHENTICATE comes with its own change"))]
 pub fn unauthenticate(session: &mut Session) -> Answer {
     session.forget_user();
     Ok(Done { code: Some(Code::Capability(session.capabilities())), text: "Nobody is logged in now".into() })
