@@ -4,6 +4,7 @@ use std::fmt;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 
+use crate::auth::scram::ITERATIONS;
 use crate::auth::{self, MOST_PASSWORD_OCTETS, ScramVerifier, app_password};
 use crate::mailstore::directory::{AppPassword, Credential, CredentialKind, UserRecord};
 use crate::types::Secret;
@@ -83,11 +84,12 @@ fn verifier(password: &Secret, seed: Option<&ScramVerifier>) -> Result<ScramVeri
     }
 }
 
-/// A verifier of the user's, for its salt and count.
+/// A verifier of the user's, for its salt and count. One that some clients refuse to compute is not gone on with.
 pub(super) fn scram_seed(user: &UserRecord) -> Option<ScramVerifier> {
     let own = user.credential(CredentialKind::ScramSha256);
     let of_devices = user.app_passwords.iter().filter_map(|one| one.scram.as_deref());
-    own.into_iter().chain(of_devices).find_map(|text| text.parse().ok())
+    let mut all = own.into_iter().chain(of_devices).filter_map(|text| text.parse::<ScramVerifier>().ok());
+    all.find(|verifier| verifier.iterations <= ITERATIONS)
 }
 
 /// Makes a password for one device of a user: what is shown to its owner once, and what is stored.
@@ -144,6 +146,27 @@ mod tests {
         assert_eq!(auth::password::verify(&both[0].value, &composed), Ok(true));
         assert!(both[1].value.parse::<ScramVerifier>().expect("a verifier").matches(&composed));
         assert_eq!(make(&password, false).expect("made").len(), 1);
+    }
+
+    #[test]
+    fn a_new_password_keeps_the_salt_unless_its_count_is_too_large() {
+        let password = Secret::new("sesame");
+        let of = |iterations| {
+            let verifier = ScramVerifier::derive(&Secret::new("old"), &[7; 16], iterations);
+            let kept = Credential { kind: CredentialKind::ScramSha256, value: verifier.to_string() };
+            let user = UserRecord {
+                name: "anna".into(),
+                account: crate::types::AccountId(1),
+                is_disabled: false,
+                is_master: false,
+                credentials: vec![kept],
+                app_passwords: Vec::new(),
+            };
+            make_for(&user, &password, true).expect("made")[1].value.parse::<ScramVerifier>().expect("a verifier")
+        };
+        assert_eq!((of(4096).salt, of(4096).iterations), (vec![7; 16], 4096));
+        assert_ne!(of(100_000).salt, [7; 16]);
+        assert_eq!(of(100_000).iterations, ITERATIONS);
     }
 
     #[test]
