@@ -1,5 +1,7 @@
 //! The command line: what can be asked for, and the exit code of each outcome. Thin: it asks the rooms below.
 
+mod app_password;
+mod import;
 mod prompt;
 mod user;
 
@@ -30,6 +32,9 @@ enum Command {
     /// Add, change, list and remove users; works with and without a running server
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Take over what another server has; works with and without a running server
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Check that all that is stored is whole; works with and without a running server
     Check {
         /// Only what belongs to this user
@@ -115,6 +120,7 @@ fn obey(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::User(command) => user::obey(command),
+        Command::Import(command) => import::obey(command),
         Command::Check { user, place } => check(&place.load()?, user),
     }
 }
@@ -177,6 +183,11 @@ mod tests {
             "pillarbox user passwd anna --config f",
             "pillarbox user list --config f",
             "pillarbox user remove anna --config f --delete-mail",
+            "pillarbox user master anna --revoke --config f",
+            "pillarbox user app-password add anna --device phone --config f",
+            "pillarbox user app-password list --config f anna",
+            "pillarbox user app-password remove anna --device phone --config f",
+            "pillarbox import passwd users --config f",
             "pillarbox check --config f",
             "pillarbox check --config f anna",
         ] {

@@ -4,13 +4,18 @@
 
 mod fault;
 mod fields;
+mod logins;
 mod network;
+mod protocol;
 mod settings;
 
 pub use fault::BadConfig;
+pub use logins::{Algorithm, CertificateUser, Checker, OAuth};
 pub use network::Network;
+pub use protocol::{CapabilityMask, Protocol};
 pub use settings::{
-    AllowPlaintext, Config, Limits, Listen, Log, LogFormat, LogLevel, LoginSettings, Mail, NewMailbox, Security, Tls,
+    AllowPlaintext, CertificatePair, Config, Limits, Listen, Log, LogFormat, LogLevel, LoginSettings, Mail, NewMailbox,
+    Security, Tls,
 };
 
 use std::path::{Path, PathBuf};
@@ -26,12 +31,17 @@ impl Config {
         let text = read(file)?;
         let mut config = Config::parse(file, &text)?;
         let home = file.parent().unwrap_or(Path::new(""));
-        for path in [&mut config.data_dir, &mut config.tls.certificate, &mut config.tls.key] {
-            *path = home.join(&*path);
+        for path in config.paths() {
+            // Empty means "none", and must not become the directory itself.
+            if !path.as_os_str().is_empty() {
+                *path = home.join(&*path);
+            }
         }
         let says_tls = fault::mentions(&text, "tls");
         if config.needs_tls() || says_tls {
-            for (setting, path) in [("tls.certificate", &config.tls.certificate), ("tls.key", &config.tls.key)] {
+            let more = [("tls.certificate", &config.tls.certificate), ("tls.key", &config.tls.key)];
+            let client_ca = Some(("tls.client_ca", &config.tls.client_ca)).filter(|(_, ca)| !ca.as_os_str().is_empty());
+            for (setting, path) in more.into_iter().chain(client_ca) {
                 if let Err(error) = std::fs::File::open(path) {
                     let text = format!("cannot read {}: {error}", path.display());
                     return Err(BadConfig::at(file, setting, text));
@@ -56,6 +66,17 @@ impl Config {
         self.listen.iter().any(|listen| listen.security != Security::None)
     }
 
+    /// Every path in it.
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let tls = &mut self.tls;
+        let mut paths = vec![&mut self.data_dir, &mut tls.certificate, &mut tls.key, &mut tls.client_ca];
+        paths.extend(tls.additional.iter_mut().flat_map(|pair| [&mut pair.certificate, &mut pair.key]));
+        let oauth = &mut self.oauth;
+        paths.extend([&mut oauth.jwks_file, &mut oauth.introspection_client_secret_file, &mut oauth.ca_file]);
+        paths.push(&mut self.checker.socket);
+        paths
+    }
+
     /// The settings that differ from `newer` and that only a restart can change.
     pub fn needs_restart_for(&self, newer: &Config) -> Vec<&'static str> {
         let mut settings = Vec::new();
@@ -73,6 +94,9 @@ impl Config {
         }
         if self.login.password_queue != newer.login.password_queue {
             settings.push("login.password_queue");
+        }
+        if self.checker.at_once != newer.checker.at_once {
+            settings.push("checker.at_once");
         }
         settings
     }
@@ -93,6 +117,9 @@ impl Config {
                 let text = format!("two [[listen]] tables have the address {}", listen.address);
                 return Some((format!("listen.{at}.address"), text));
             }
+        }
+        if let Some((setting, words)) = self.oauth.contradiction() {
+            return Some((setting.into(), words.into()));
         }
         if self.limits.line_bytes < self.limits.line_bytes_before_login {
             let text = "must not be below line_bytes_before_login".to_owned();

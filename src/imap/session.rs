@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Answer, Stop, bad, no, write_answer, write_condition};
+use super::answer::{Stop, bad, no, write_answer, write_condition};
 use super::capability::{Circumstances, offered};
 use super::channel::Channel;
 use super::cmd;
-use super::commands::{Needs, Row, Tell, changes_membership, counts_numbers, enables_condstore, row_of};
+use super::commands::{Tell, changes_membership, enables_condstore, row_of};
 use super::notifier::{Moment, Notifier};
 use super::selection::Selection;
 use super::updates::Enabled;
@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::hub::Listener;
 use crate::login::Ticket;
 use crate::mailstore::Account;
-use crate::types::{Body, Code, Command, Condition, NumSet, Search, Sort, SystemFlag, Thread};
+use crate::types::{Code, Command, Condition};
 use crate::wire::response::write_continuation;
 use crate::wire::{self, Announced, Dialect, Event, Limits, LiteralUse};
 
@@ -113,7 +113,7 @@ impl Session {
     pub fn new(host: Arc<Host>, peer: Peer, socket: Box<dyn Socket>, ticket: Arc<Ticket>) -> Self {
         let config = host.config.load();
         let limits = &config.limits;
-        let framer = limits_of_strangers(&config);
+        let framer = limits_before_login(&config);
         let channel = Channel::new(socket, framer, limits.write_timeout_seconds);
         let login_deadline = Instant::now() + limits.login_seconds;
         drop(config);
@@ -167,18 +167,19 @@ impl Session {
 
     /// The capabilities of this moment.
     pub fn capabilities(&self) -> Vec<String> {
+        let tls = self.peer.tls.as_deref();
         let now = Circumstances {
             is_signed_in: !matches!(self.state, State::NotAuthenticated),
             starttls_offered: self.peer.starttls_offered,
             plaintext_allowed: self.peer.plaintext_allowed,
+            mechanism_works: &|mechanism| self.host.login.offers(mechanism, tls),
         };
-        let append_limit = self.host.config.load().limits.message_bytes;
-        let told = |name: &str| match name {
-            // RFC 7889 §3: one limit for all mailboxes, so it is told here.
-            "APPENDLIMIT" => format!("APPENDLIMIT={append_limit}"),
-            name => name.to_string(),
+        let config = self.host.config.load();
+        let is_hidden = |name: &str| {
+            let mut masks = config.capability.iter();
+            masks.any(|mask| mask.hides(name, &self.user, self.peer.listener))
         };
-        offered(now).map(told).collect()
+        offered(now, &config).filter(|name| !is_hidden(name)).collect()
     }
 
     pub fn bye(&mut self, code: Option<&Code>, text: &str) {
@@ -369,8 +370,7 @@ impl Session {
         let row = row_of(&body);
         let is_own_doing = changes_membership(&body);
         let started = Instant::now();
-        let may_run = self.in_right_state(row).and_then(|()| self.within_limits(&body));
-        let answer = match may_run.and_then(|()| self.counts_by(!counts_numbers(&body))) {
+        let answer = match self.may_run(row, &body) {
             Ok(()) => {
                 if enables_condstore(&body) {
                     self.enable_condstore();
@@ -417,56 +417,6 @@ impl Session {
         }
     }
 
-    fn in_right_state(&self, row: Row) -> Result<(), Stop> {
-        match (row.needs, &self.state) {
-            (Needs::Any, _)
-            | (Needs::NotAuthenticated, State::NotAuthenticated)
-            | (Needs::Authenticated, State::Authenticated(_) | State::Selected(..))
-            | (Needs::Selected, State::Selected(..)) => Ok(()),
-            (Needs::NotAuthenticated, _) => Err(bad(format!("{} is not possible after logging in", row.word))),
-            (_, State::NotAuthenticated) => Err(bad(format!("{} is not possible before logging in", row.word))),
-            (Needs::Selected, State::Authenticated(_)) => Err(bad(format!("{} needs a selected mailbox", row.word))),
-        }
-    }
-
-    /// The operator's bounds on what one command may hold; the parser's own are wider.
-    fn within_limits(&self, body: &Body) -> Result<(), Stop> {
-        let config = self.host.config.load();
-        let limits = &config.limits;
-        let sets: Vec<&NumSet> = match body {
-            Body::Fetch(fetch) => vec![&fetch.set],
-            Body::Store(store) => {
-                within_keywords(store.flags.len(), limits.keywords_per_mailbox)?;
-                vec![&store.set]
-            }
-            Body::Copy(copy) | Body::Move(copy) => vec![&copy.set],
-            Body::UidExpunge(set) => vec![set],
-            Body::Search(Search { key, .. }) | Body::Sort(Sort { key, .. }) | Body::Thread(Thread { key, .. }) => {
-                if key.depth() > limits.nesting {
-                    return Err(bad(format!("the search nests deeper than {} levels", limits.nesting)));
-                }
-                key.sets()
-            }
-            _ => Vec::new(),
-        };
-        if sets.iter().any(|set| set.ranges() > limits.set_ranges) {
-            return Err(no(Code::Limit, format!("a set may have {} ranges at most", limits.set_ranges)));
-        }
-        Ok(())
-    }
-
-    /// Refuses sequence numbers to a client that has switched them off (RFC 9586 §3).
-    pub fn counts_by(&self, uid: bool) -> Result<(), Stop> {
-        if self.enabled.uid_only && !uid {
-            return Err(Stop::Refused {
-                condition: Condition::Bad,
-                code: Some(Code::UidRequired),
-                text: "sequence numbers are switched off; use the command's UID form".into(),
-            });
-        }
-        Ok(())
-    }
-
     /// How this client is spoken to.
     pub fn dialect(&self) -> Dialect {
         self.enabled.dialect()
@@ -492,18 +442,6 @@ impl Session {
         }
     }
 
-    /// Forgets who the client is, and all it has switched on.
-    pub fn sign_out(&mut self) {
-        self.state = State::NotAuthenticated;
-        self.user.clear();
-        self.enabled = Enabled::default();
-        self.notifier = None;
-        self.asked_capability = false;
-        let config = self.host.config.load();
-        self.login_deadline = Instant::now() + config.limits.login_seconds;
-        self.channel.framer.set_limits(limits_of_strangers(&config));
-    }
-
     /// Leaves the selected mailbox, if there is one.
     pub fn unselect(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::NotAuthenticated) {
@@ -512,60 +450,28 @@ impl Session {
         };
     }
 
+    /// Back to the beginning of the session, with TLS and the client's ID as they are (RFC 8437 §3, §4.1).
+    pub fn forget_user(&mut self) {
+        self.state = State::NotAuthenticated;
+        self.user.clear();
+        self.enabled = Enabled::default();
+        self.notifier = None;
+        self.asked_capability = false;
+        self.bad_lines = 0;
+        self.ticket.signed_out();
+        let config = self.host.config.load();
+        self.login_deadline = Instant::now() + config.limits.login_seconds;
+        // The next command may be here already (RFC 8437 §3), so the octets that came stay.
+        self.channel.framer.set_limits(limits_before_login(&config));
+    }
+
     pub fn leave(&mut self, exit: Exit) {
         self.exit = Some(exit);
     }
-
-    async fn dispatch(&mut self, tag: &str, body: Body) -> Answer {
-        match body {
-            Body::Capability => cmd::any::capability(self),
-            Body::Noop | Body::Check => Ok(super::answer::Done::default()),
-            Body::Logout => cmd::any::logout(self),
-            Body::Id(pairs) => cmd::any::id(self, &pairs),
-            Body::StartTls => cmd::login::starttls(self),
-            Body::Authenticate(arguments) => cmd::login::authenticate(self, tag, arguments).await,
-            Body::Login(arguments) => cmd::login::login(self, arguments).await,
-            Body::Enable(names) => cmd::enable::enable(self, &names),
-            Body::Select(arguments) => cmd::select::select(self, arguments, false).await,
-            Body::Examine(arguments) => cmd::select::select(self, arguments, true).await,
-            Body::Close => cmd::select::close(self).await,
-            Body::Unselect => cmd::select::unselect(self),
-            Body::Create(arguments) => cmd::mailbox::create(self, arguments).await,
-            Body::Delete(name) => cmd::mailbox::delete(self, name).await,
-            Body::Rename(arguments) => cmd::mailbox::rename(self, arguments).await,
-            Body::Subscribe(name) => cmd::mailbox::subscribe(self, name, true).await,
-            Body::Unsubscribe(name) => cmd::mailbox::subscribe(self, name, false).await,
-            Body::Namespace => cmd::list::namespace(self.signed_in()?),
-            Body::List(arguments) => cmd::list::list(self.signed_in()?, &arguments).await,
-            Body::Lsub(arguments) => cmd::lsub::lsub(self.signed_in()?, &arguments).await,
-            Body::Status(arguments) => cmd::status::status(self.signed_in()?, arguments).await,
-            Body::Idle => cmd::idle::idle(self).await,
-            Body::Append(arguments) => cmd::append::append_stored(self, arguments).await,
-            Body::Notify(arguments) => cmd::notify::notify(self, arguments).await,
-            Body::Compress => cmd::compress::compress(self),
-            Body::Unauthenticate => Ok(cmd::login::unauthenticate(self)),
-            Body::GetQuota(root) => cmd::quota::get(self, &root).await,
-            Body::GetQuotaRoot(mailbox) => cmd::quota::get_root(self, mailbox).await,
-            Body::SetQuota(arguments) => cmd::quota::set(self, arguments).await,
-            Body::UidBatches(arguments) => cmd::uid_batches::uid_batches(self.selected()?, tag, arguments),
-            Body::Partial(_) => Err(no(Code::Cannot, "PARTIAL is not offered")),
-            Body::Find(_) => Err(no(Code::Cannot, "FIND is not offered")),
-            Body::BBoard(_) => Err(no(Code::Cannot, "there are no bulletin boards here")),
-            Body::Expunge => cmd::expunge::expunge(self.selected()?, None).await,
-            Body::UidExpunge(set) => cmd::expunge::expunge(self.selected()?, Some(&set)).await,
-            Body::Search(arguments) => cmd::search::search(self.selected()?, tag, arguments).await,
-            Body::Sort(_) => Err(no(Code::Cannot, "SORT is not offered")),
-            Body::Thread(_) => Err(no(Code::Cannot, "THREAD is not offered")),
-            Body::Fetch(arguments) => cmd::fetch::fetch(self.selected()?, arguments).await,
-            Body::Store(arguments) => cmd::store::store(self.selected()?, arguments).await,
-            Body::Copy(arguments) => cmd::copy::copy(self, arguments).await,
-            Body::Move(arguments) => cmd::copy::move_messages(self, arguments).await,
-        }
-    }
 }
 
-/// What may be sent before login (RFC 7888 §4).
-fn limits_of_strangers(config: &Config) -> Limits {
+/// RFC 7888 §4: before login nobody may send much.
+fn limits_before_login(config: &Config) -> Limits {
     Limits { line_bytes: config.limits.line_bytes_before_login, held_bytes: 4096, literals: 4 }
 }
 
@@ -575,14 +481,6 @@ async fn changed(listener: Option<Listener>) {
         Some(mut listener) => listener.changed().await,
         None => std::future::pending().await,
     }
-}
-
-/// More flags than a mailbox may have keywords cannot all be stored; said before they are sorted.
-pub fn within_keywords(flags: usize, most: usize) -> Result<(), Stop> {
-    if flags > most + SystemFlag::ALL.len() {
-        return Err(no(Code::Limit, format!("a mailbox may have {most} keywords at most")));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod connection;
 mod limits;
 mod listen;
 mod logging;
+mod proxy;
 mod shutdown;
 pub mod tls;
 
@@ -15,17 +16,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use self::connection::Gate;
 use self::listen::Listener;
 use self::shutdown::{Signal, Signals};
-use self::tls::Tls;
+use self::tls::{Tls, TlsDial};
 use crate::config::{BadConfig, Config};
 use crate::control::ControlHost;
 use crate::control::service::ControlSocket;
 use crate::imap;
-use crate::login::{EndReason, Login, Sessions, names};
+use crate::login::{EndReason, Login, Sessions, names, oauth};
 use crate::mailstore::directory::Directory;
 use crate::mailstore::lock::{self, DataLock};
 use crate::mailstore::{MailStore, Options, QuotaLimits, make_room_to_start};
@@ -64,7 +66,8 @@ fn failed(error: impl fmt::Display) -> ServeError {
 /// Reads and checks a configuration all the way: the certificate and its key too.
 pub fn check_config(file: &Path) -> Result<Config, BadConfig> {
     let config = Config::load(file)?;
-    Tls::new(&config).map_err(|fault| BadConfig::at(file, fault.setting, fault.text))?;
+    Tls::new(&config).map_err(|fault| BadConfig::at(file, &fault.setting, fault.text))?;
+    oauth::check(&config.oauth).map_err(|text| BadConfig::at(file, "oauth.jwks_file", text))?;
     Ok(config)
 }
 
@@ -130,7 +133,8 @@ fn check_mail(store: &MailStore, account: Option<AccountId>, tell: &mut dyn FnMu
 /// Runs the server until it is told to stop. Blocks. At most once in a process: it takes over logs and signals.
 pub fn serve(file: &Path) -> Result<(), ServeError> {
     let config = Config::load(file)?;
-    let tls = Tls::new(&config).map_err(|fault| BadConfig::at(file, fault.setting, fault.text))?;
+    let tls = Tls::new(&config).map_err(|fault| BadConfig::at(file, &fault.setting, fault.text))?;
+    oauth::check(&config.oauth).map_err(|text| BadConfig::at(file, "oauth.jwks_file", text))?;
     logging::start(&config.log);
     limits::raise_open_files();
     // Whatever is made from here on (the database's side files, the control socket) is for the owner only.
@@ -213,12 +217,14 @@ impl House {
         store: MailStore,
     ) -> Result<House, ServeError> {
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let login = Login::new(directory, config.clone()).map_err(failed)?;
+        let dial = Arc::new(TlsDial::default());
+        let login = Login::with_dial(directory, config.clone(), dial).map_err(failed)?;
         let sessions = Sessions::new(config.clone());
         let host = Arc::new(imap::Host { store: store.clone(), login, sessions, config: config.clone() });
         let tls = Arc::new(tls);
         let reloader = Reloader { file: file.into(), config, tls: tls.clone(), store, turn: Mutex::new(()) };
-        Ok(House { gate: Arc::new(Gate { host, tls }), started: Instant::now(), reloader: Arc::new(reloader) })
+        let unsaid = Arc::new(Semaphore::new(connection::MOST_UNSAID));
+        Ok(House { gate: Arc::new(Gate { host, tls, unsaid }), started: Instant::now(), reloader: Arc::new(reloader) })
     }
 
     fn control_host(&self, data_dir: &Path) -> ControlHost {
@@ -282,9 +288,9 @@ async fn run(house: &House, data_dir: &Path) -> Result<(), ServeError> {
 
 fn open_door(listener: Listener, gate: Arc<Gate>) -> tokio::task::JoinHandle<()> {
     // The tests and some scripts read the real port from this line.
-    info!(address = %listener.address, security = listener.security.word(), "listening");
-    let security = listener.security;
-    tokio::spawn(listener.accept_all(move |stream, peer| connection::begin(gate.clone(), stream, peer, security)))
+    info!(address = %listener.address, security = listener.door.security.word(), "listening");
+    let door = listener.door.clone();
+    tokio::spawn(listener.accept_all(move |stream, peer| connection::begin(gate.clone(), stream, peer, &door)))
 }
 
 /// Deletes the mail of an account whose user is gone and whose sessions have ended.
@@ -322,7 +328,8 @@ impl Reloader {
         newer.data_dir = current.data_dir.clone();
         newer.listen = current.listen.clone();
         newer.log = current.log.clone();
-        self.tls.load(&newer).map_err(|fault| BadConfig::at(&self.file, fault.setting, fault.text))?;
+        oauth::check(&newer.oauth).map_err(|text| BadConfig::at(&self.file, "oauth.jwks_file", text))?;
+        self.tls.load(&newer).map_err(|fault| BadConfig::at(&self.file, &fault.setting, fault.text))?;
         self.store.set_quota_defaults(quota_limits(&newer));
         self.config.store(Arc::new(newer));
         if stale.is_empty() {

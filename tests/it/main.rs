@@ -4,6 +4,7 @@
 mod client;
 mod clients;
 mod house;
+mod logins;
 mod matching;
 mod play;
 mod script;

@@ -60,6 +60,11 @@ impl Server {
         &self.address
     }
 
+    /// The number of the running process; 0 when it does not run.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().map_or(0, |running| running.process.id())
+    }
+
     /// The configuration file.
     pub fn config(&self) -> PathBuf {
         self.folder.path().join("pillarbox.toml")

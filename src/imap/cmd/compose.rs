@@ -2,7 +2,8 @@
 //! together from literals and from stored parts (RFC 4469).
 
 use crate::imap::answer::{Stop, bad, missing_target, no};
-use crate::imap::session::{Arriving, Session, State, within_keywords};
+use crate::imap::dispatch::within_keywords;
+use crate::imap::session::{Arriving, Session, State};
 use crate::mailstore::{Account, Draft, Error, NewMessage, Piece, Wanted, WantedSection};
 use crate::types::url::{UrlMailbox, UrlMessage, UrlPlace};
 use crate::types::{AppendItem, AppendMessage, AppendTarget, Code, MailboxName, NumSet, UidRuns};

@@ -14,6 +14,7 @@ pub mod login;
 pub mod lsub;
 pub mod mailbox;
 pub mod notify;
+pub mod old;
 pub mod quota;
 pub mod search;
 pub mod select;

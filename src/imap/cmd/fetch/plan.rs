@@ -74,6 +74,18 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// PARTIAL: these octets of the only section, which the answer does not say (RFC 2062, section 6.4.OBS.1).
+    pub fn cut(mut self, from: u64, most: u64) -> Self {
+        let mut wanted = (*self.wanted).clone();
+        for section in &mut wanted.sections {
+            section.partial = Some((from, most));
+        }
+        self.wanted = Arc::new(wanted);
+        self
+    }
+}
+
 struct Making {
     wanted: Wanted,
     slots: Vec<Slot>,
