@@ -13,11 +13,29 @@ pub enum Offered {
     WhilePlaintext,
     /// Before login, when a password may not be sent.
     WhileNoPlaintext,
+    /// Not offered yet; what it waits for is for the documents.
+    Planned(&'static str),
     /// Not offered; the reason is for the documents.
     Declined(&'static str),
 }
 
-/// A row of the table.
+impl Offered {
+    /// State and note for the documents.
+    pub fn told(self) -> (&'static str, &'static str) {
+        match self {
+            Offered::Always => ("offered", ""),
+            Offered::BeforeLogin => ("offered", "before login"),
+            Offered::AfterLogin => ("offered", "after login"),
+            Offered::WhileStartTls => ("offered", "before login, on a STARTTLS port, until TLS is on"),
+            Offered::WhilePlaintext => ("offered", "before login, over TLS or where `login.allow_plaintext` lets it"),
+            Offered::WhileNoPlaintext => ("offered", "before login, where no password may be sent as it is"),
+            Offered::Planned(note) => ("planned", note),
+            Offered::Declined(reason) => ("declined", reason),
+        }
+    }
+}
+
+/// A row of the table. `rfc` is empty for what no RFC describes.
 pub struct Capability {
     pub name: &'static str,
     pub rfc: &'static str,
@@ -28,7 +46,8 @@ const fn row(name: &'static str, rfc: &'static str, offered: Offered) -> Capabil
     Capability { name, rfc, offered }
 }
 
-/// In the order they are named. IMAP4rev1 comes first: there are clients that look no further.
+/// In the order they are named. IMAP4rev1 comes first: there are clients that look no further. Every capability of
+/// the IANA registry that is in use somewhere has its row, whatever becomes of it here.
 pub const CAPABILITIES: &[Capability] = &[
     row("IMAP4rev1", "3501", Offered::Always),
     row("IMAP4rev2", "9051", Offered::Always),
@@ -75,12 +94,54 @@ pub const CAPABILITIES: &[Capability] = &[
     row("PREVIEW", "8970", Offered::Always),
     row("OBJECTID", "8474", Offered::Always),
     row("APPENDLIMIT", "7889", Offered::Always),
+    row("AUTH=SCRAM-SHA-256", "7677", Offered::Planned("signing in")),
+    row("AUTH=SCRAM-SHA-256-PLUS", "7677", Offered::Planned("signing in, over TLS")),
+    row("AUTH=OAUTHBEARER", "7628", Offered::Planned("when an issuer is configured")),
+    row("AUTH=XOAUTH2", "", Offered::Planned("the forerunner of OAUTHBEARER, under the same condition")),
+    row("AUTH=EXTERNAL", "4422", Offered::Planned("when client certificates are configured")),
+    row("LITERAL-", "7888", Offered::Planned("in place of LITERAL+, when configured")),
+    row("LIST-MYRIGHTS", "8440", Offered::Planned("folders, with ACL")),
+    row("LIST-METADATA", "9590", Offered::Planned("folders, with METADATA")),
+    row("MESSAGELIMIT", "9738", Offered::Planned("a safety net for commands on very many messages")),
+    row("SAVELIMIT", "9738", Offered::Planned("a safety net for kept search results")),
+    row("UIDONLY", "9586", Offered::Planned("when switched on: a much used client enables it and breaks its rules")),
+    row("SORT", "5256", Offered::Planned("searching and sorting")),
+    row("SORT=DISPLAY", "5957", Offered::Planned("searching and sorting")),
+    row("ESORT", "5267", Offered::Planned("searching and sorting")),
+    row("THREAD=ORDEREDSUBJECT", "5256", Offered::Planned("searching and sorting")),
+    row("THREAD=REFERENCES", "5256", Offered::Planned("searching and sorting")),
+    row("THREAD=REFS", "", Offered::Planned("searching and sorting; an expired draft that clients use")),
+    row("CONTEXT=SEARCH", "5267", Offered::Planned("searching and sorting")),
+    row("CONTEXT=SORT", "5267", Offered::Planned("searching and sorting")),
+    row("SEARCH=FUZZY", "6203", Offered::Planned("searching and sorting")),
+    row("MULTISEARCH", "7377", Offered::Planned("searching and sorting")),
+    row("FILTERS", "5466", Offered::Planned("searching and sorting")),
+    row("I18NLEVEL=1", "5255", Offered::Planned("languages and collations")),
+    row("I18NLEVEL=2", "5255", Offered::Planned("languages and collations")),
+    row("LANGUAGE", "5255", Offered::Planned("languages and collations")),
+    row("ACL", "4314", Offered::Planned("sharing and limits")),
+    row("RIGHTS=texk", "4314", Offered::Planned("sharing and limits")),
+    row("QUOTASET", "9208", Offered::Planned("sharing and limits")),
+    row("METADATA", "5464", Offered::Planned("sharing and limits")),
+    row("METADATA-SERVER", "5464", Offered::Planned("sharing and limits")),
+    row("URLAUTH", "4467", Offered::Planned("references to stored mail and sending")),
+    row("URLAUTH=BINARY", "5524", Offered::Planned("references to stored mail and sending")),
+    row("URL-PARTIAL", "5550", Offered::Planned("references to stored mail and sending")),
+    row(
+        "XLIST",
+        "",
+        Offered::Declined("answered all the same; announced, it would keep old programs from SPECIAL-USE"),
+    ),
+    row("UTF8=ONLY", "9755", Offered::Declined("it locks out every older program")),
     row("LOGIN-REFERRALS", "2221", Offered::Declined("an account lives on one server here")),
     row("MAILBOX-REFERRALS", "2193", Offered::Declined("a mailbox lives on one server here")),
     row("AUTH=ANONYMOUS", "4505", Offered::Declined("mail belongs to somebody")),
     row("AUTH=CRAM-MD5", "2195", Offered::Declined("it needs the password itself on the server")),
+    row("AUTH=LOGIN", "", Offered::Declined("an expired draft that says no more than PLAIN")),
     row("CONVERT", "5259", Offered::Declined("programs show attachments themselves today")),
     row("ANNOTATE-EXPERIMENT-1", "5257", Offered::Declined("an experiment no client took up")),
+    row("IMAPSIEVE=", "6785", Offered::Declined("until there is Sieve")),
+    row("JMAPACCESS", "9698", Offered::Declined("there is no JMAP here")),
 ];
 
 /// What decides which rows are named.
@@ -103,14 +164,15 @@ pub fn offered(now: Circumstances) -> impl Iterator<Item = &'static str> {
             Offered::WhileStartTls => before && now.starttls_offered,
             Offered::WhilePlaintext => before && now.plaintext_allowed,
             Offered::WhileNoPlaintext => before && !now.plaintext_allowed,
-            Offered::Declined(_) => false,
+            Offered::Planned(_) | Offered::Declined(_) => false,
         })
         .map(|row| row.name)
 }
 
 /// True when the table offers this capability at some time.
 pub fn is_known(name: &str) -> bool {
-    CAPABILITIES.iter().any(|row| row.name.eq_ignore_ascii_case(name) && !matches!(row.offered, Offered::Declined(_)))
+    let is_off = |row: &Capability| matches!(row.offered, Offered::Planned(_) | Offered::Declined(_));
+    CAPABILITIES.iter().any(|row| row.name.eq_ignore_ascii_case(name) && !is_off(row))
 }
 
 #[cfg(test)]

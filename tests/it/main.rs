@@ -1,6 +1,7 @@
 //! The tests of the whole server from outside, in one binary: one link instead of many.
 //! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `house` reads the tree.
 
+mod capabilities;
 mod client;
 mod clients;
 mod house;
