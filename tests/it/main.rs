@@ -1,9 +1,11 @@
 //! The tests of the whole server from outside, in one binary: one link instead of many.
-//! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `house` reads the tree.
+//! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `house` reads the tree,
+//! `fuzz` plays seeds and chance through the properties of `tests/fuzz`.
 
 mod capabilities;
 mod client;
 mod clients;
+mod fuzz;
 mod house;
 mod matching;
 mod play;
