@@ -12,5 +12,6 @@ mod play;
 mod script;
 mod server;
 mod source;
+mod tls;
 mod tokens;
 mod transcripts;

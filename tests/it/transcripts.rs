@@ -4,7 +4,7 @@
 
 use crate::play::{Played, Stage, play};
 use crate::script::Script;
-use crate::server::Server;
+use crate::server::{Addresses, Server};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -83,13 +83,16 @@ impl Target {
             Err(error) => return Outcome::Failed(error),
         };
         let result = match self {
-            Target::Foreign { .. } if script.needs_own_server() => {
-                return Outcome::Skipped("ends its server, and this one is not ours".to_string());
+            Target::Foreign { .. } if script.needs_our_server() => {
+                return Outcome::Skipped(
+                    "ends its server, sets it up or trusts it, and this one is not ours".to_string(),
+                );
             }
             Target::Foreign { address, user, password } => play(
                 &script,
                 Stage {
-                    address: address.clone(),
+                    addresses: Addresses { plain: address.clone(), ..Addresses::default() },
+                    trust: None,
                     user: user.replace("{n}", &index.to_string()),
                     password: password.clone(),
                     server: None,
@@ -97,15 +100,12 @@ impl Target {
             ),
             Target::Own(server) if !script.needs_own_server() => {
                 let user = format!("t{index}");
-                server.add_user(&user, PASSWORD).and_then(|()| {
-                    let (address, password) = (server.address().to_string(), PASSWORD.to_string());
-                    play(&script, Stage { address, user, password, server: None })
-                })
+                server.add_user(&user, PASSWORD).and_then(|()| play(&script, stage(server, &user)))
             }
-            Target::Own(_) => Server::start().and_then(|mut own| {
+            Target::Own(_) => Server::start_with(&script.settings).and_then(|mut own| {
                 own.add_user("t", PASSWORD)?;
-                let (address, user) = (own.address().to_string(), "t".to_string());
-                play(&script, Stage { address, user, password: PASSWORD.to_string(), server: Some(&mut own) })
+                let stage = stage(&own, "t");
+                play(&script, Stage { server: Some(&mut own), ..stage })
             }),
         };
         match (result, &script.differs, self) {
@@ -118,6 +118,16 @@ impl Target {
             }
             (Err(error), _, _) => Outcome::Failed(error),
         }
+    }
+}
+
+fn stage<'a>(server: &Server, user: &str) -> Stage<'a> {
+    Stage {
+        addresses: server.addresses().clone(),
+        trust: Some(server.trust().clone()),
+        user: user.to_string(),
+        password: PASSWORD.to_string(),
+        server: None,
     }
 }
 
