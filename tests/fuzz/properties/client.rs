@@ -83,6 +83,11 @@ impl Line {
             Body::Expunge => self.text("EXPUNGE"),
             Body::Enable(names) => self.text(&format!("ENABLE {}", names.join(" "))),
             Body::Id(pairs) => {
+                // Octets that were no text were replaced by longer ones, which may be more than ID takes.
+                let was_replaced = |text: &String| text.contains('\u{fffd}');
+                if pairs.iter().any(|(field, value)| was_replaced(field) || value.as_ref().is_some_and(was_replaced)) {
+                    return None;
+                }
                 self.text("ID ");
                 self.list(pairs, |line, (field, value)| {
                     write::string(&mut line.out, field.as_bytes());
