@@ -1,10 +1,11 @@
 //! The tests of the whole server from outside, in one binary: one link instead of many.
-//! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `house` reads the tree,
-//! `fuzz` plays seeds and chance through the properties of `tests/fuzz`.
+//! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `fuzz` plays seeds and chance
+//! through the properties of `tests/fuzz`, `house`, `documents` and `capabilities` read the tree.
 
 mod capabilities;
 mod client;
 mod clients;
+mod documents;
 mod fuzz;
 mod house;
 mod matching;

@@ -87,6 +87,10 @@ impl Player<'_> {
     fn take(&mut self, step: &Step) -> Result<(), String> {
         match &step.action {
             Action::Given { mailbox, messages } => self.fill(mailbox, messages),
+            Action::Account { name, password } => {
+                let server = self.stage.server.as_mut().ok_or("this server's accounts are not ours to add")?;
+                server.add_user(name, password)
+            }
             Action::Fresh(name, port) => {
                 let addresses = &self.stage.addresses;
                 let address = match port {

@@ -30,6 +30,11 @@ pub enum Action {
         mailbox: String,
         messages: Vec<Given>,
     },
+    /// Adds another account.
+    Account {
+        name: String,
+        password: Vec<u8>,
+    },
     /// The client connects and is not logged in.
     Fresh(char, Port),
     /// The client begins TLS, after STARTTLS.
@@ -114,10 +119,10 @@ impl Script {
         }
     }
 
-    /// True when the transcript ends the server or wants it otherwise than usual, and so cannot share one.
+    /// True when the transcript ends the server, wants it otherwise than usual or adds accounts: it cannot share one.
     pub fn needs_own_server(&self) -> bool {
-        let ends_it = |step: &Step| matches!(step.action, Action::Kill | Action::Restart);
-        !self.settings.is_empty() || self.steps.iter().any(ends_it)
+        let is_for_one = |step: &Step| matches!(step.action, Action::Kill | Action::Restart | Action::Account { .. });
+        !self.settings.is_empty() || self.steps.iter().any(is_for_one)
     }
 
     /// True when it can only be played against a server of ours: it ends it, wants settings, or trusts its certificate.
@@ -157,6 +162,10 @@ impl Script {
                 return Ok(());
             }
             "given" => given(rest, messages)?,
+            "account" => {
+                let (name, password) = rest.split_once(' ').ok_or("account NAME PASSWORD")?;
+                Action::Account { name: name.to_string(), password: matching::unescape(password)? }
+            }
             "fresh" => fresh(rest)?,
             "tls" => Action::StartTls(client(rest.trim())?),
             "kill" => Action::Kill,

@@ -99,8 +99,8 @@ impl Server {
     }
 
     /// Adds an account with the program's own command, while the server runs.
-    pub fn add_user(&self, name: &str, password: &str) -> Result<(), String> {
-        let output = self.run(&["user", "add", name, "--password-stdin"], password.as_bytes())?;
+    pub fn add_user(&self, name: &str, password: impl AsRef<[u8]>) -> Result<(), String> {
+        let output = self.run(&["user", "add", name, "--password-stdin"], password.as_ref())?;
         match output.status.success() {
             true => Ok(()),
             false => Err(format!("user add {name}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr))),
