@@ -8,6 +8,7 @@ use crate::server::{Addresses, Server};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How many are played at a time. They mostly wait: for syncs, for password hashes, for each other.
 const AT_A_TIME: usize = 4;
@@ -26,15 +27,16 @@ fn transcripts() {
 
     let target = Target::choose();
     let queue: Mutex<VecDeque<(usize, PathBuf)>> = Mutex::new(paths.into_iter().enumerate().collect());
-    let results: Mutex<Vec<(PathBuf, Outcome)>> = Mutex::default();
+    let results: Mutex<Vec<(PathBuf, Outcome, Duration)>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                     let Some((index, path)) = next else { return };
+                    let begun = Instant::now();
                     let outcome = target.play(index + 1, &path, &tests.join("messages"));
-                    results.lock().unwrap_or_else(PoisonError::into_inner).push((path, outcome));
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((path, outcome, begun.elapsed()));
                 }
             });
         }
@@ -131,13 +133,17 @@ fn stage<'a>(server: &Server, user: &str) -> Stage<'a> {
     }
 }
 
-fn report(mut results: Vec<(PathBuf, Outcome)>, tests: &Path, target: &Target) {
+fn report(mut results: Vec<(PathBuf, Outcome, Duration)>, tests: &Path, target: &Target) {
+    let name = |path: &Path| path.strip_prefix(tests).unwrap_or(path).display().to_string();
+    results.sort_by_key(|(_, _, took)| std::cmp::Reverse(*took));
+    let slowest = results.iter().take(5).map(|(path, _, took)| format!("{} {took:.1?}", name(path)));
+    println!("slowest: {}", slowest.collect::<Vec<_>>().join(", "));
     results.sort_by(|a, b| a.0.cmp(&b.0));
     let count = results.len();
     let mut passed = 0;
     let mut failures = Vec::new();
-    for (path, outcome) in results {
-        let name = path.strip_prefix(tests).unwrap_or(&path).display().to_string();
+    for (path, outcome, _) in results {
+        let name = name(&path);
         match outcome {
             Outcome::Passed => passed += 1,
             Outcome::Skipped(reason) => println!("skipped {name}: {reason}"),
