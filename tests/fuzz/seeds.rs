@@ -13,7 +13,9 @@ pub fn of(target: &str, tests: &Path) -> Vec<Vec<u8>> {
     found.extend(finds(target, tests));
     match target {
         "commands" => found.extend(sent(tests).into_iter().map(|line| with_literals(&line))),
-        "append" => found.extend(sent(tests).into_iter().filter(is_append).map(|line| with_literals(&line))),
+        "append" => {
+            found.extend(sent(tests).into_iter().filter(|line| is_append(line)).map(|line| with_literals(&line)))
+        }
         "framer" => {
             let session: Vec<Vec<u8>> = sent(tests).into_iter().map(|line| with_literals(&line)).collect();
             found.extend(session.chunks(40).map(|lines| [lines.join(&b"\r\n"[..]), b"\r\n".to_vec()].concat()));
@@ -106,7 +108,7 @@ fn with_literals(line: &str) -> Vec<u8> {
     out
 }
 
-fn is_append(line: &String) -> bool {
+fn is_append(line: &str) -> bool {
     line.split(' ').any(|word| word.eq_ignore_ascii_case("APPEND") || word.eq_ignore_ascii_case("REPLACE"))
 }
 
