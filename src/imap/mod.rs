@@ -8,6 +8,7 @@ mod cmd;
 mod commands;
 mod deflate;
 mod dispatch;
+mod message_limit;
 mod notifier;
 mod progress;
 mod selection;

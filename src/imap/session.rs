@@ -11,6 +11,7 @@ use super::capability::{Circumstances, offered};
 use super::channel::Channel;
 use super::cmd;
 use super::commands::{Tell, changes_membership, enables_condstore, row_of};
+use super::message_limit::MessageLimit;
 use super::notifier::{Moment, Notifier};
 use super::selection::Selection;
 use super::updates::Enabled;
@@ -27,6 +28,9 @@ use crate::wire::{self, Announced, Dialect, Event, Limits, LiteralUse};
 const BAD_BEFORE_LOGIN: u32 = 3;
 /// The same in a row after login.
 const BAD_AFTER_LOGIN: u32 = 50;
+
+/// Longest literal that need not wait where LITERAL- is spoken (RFC 7888 §5).
+const UNINVITED_OCTETS: u64 = 4096;
 
 /// A session that waits so long lets go of what only a busy one needs.
 const NAP: Duration = Duration::from_secs(1);
@@ -82,6 +86,7 @@ pub struct Selected<'s> {
     pub selection: &'s mut Selection,
     pub enabled: Enabled,
     pub channel: &'s mut Channel,
+    pub limit: MessageLimit,
 }
 
 /// A literal that was announced and waits for a decision.
@@ -326,6 +331,9 @@ impl Session {
             let stop = bad("expected a literal without ~ here");
             return self.refuse_literal(&arriving, arriving.tag.as_deref(), "literal", stop);
         }
+        if let Err(stop) = self.may_come_uninvited(&arriving) {
+            return self.refuse_literal(&arriving, arriving.tag.as_deref(), "literal", stop);
+        }
         // RFC 7888 §4: before login nobody may send much.
         match self.channel.framer.hold() {
             Ok(()) if arriving.non_sync => Ok(()),
@@ -338,6 +346,19 @@ impl Session {
                 self.refuse_literal(&arriving, arriving.tag.as_deref(), "literal", stop)
             }
         }
+    }
+
+    /// Refuses what is too large for a literal that did not wait, where LITERAL- is spoken (RFC 7888 §5).
+    pub fn may_come_uninvited(&self, arriving: &Arriving) -> Result<(), Stop> {
+        let is_bounded = arriving.non_sync && self.host.config.load().protocol.literal_minus;
+        if is_bounded && arriving.octets > UNINVITED_OCTETS {
+            return Err(Stop::Refused {
+                condition: Condition::Bad,
+                code: Some(Code::TooBig),
+                text: format!("expected a literal of more than {UNINVITED_OCTETS} octets to wait for its invitation"),
+            });
+        }
+        Ok(())
     }
 
     /// Refuses a command whose literal is not wanted. Its octets are never run as commands.
@@ -436,7 +457,8 @@ impl Session {
     pub fn selected(&mut self) -> Result<Selected<'_>, Stop> {
         match &mut self.state {
             State::Selected(account, selection) => {
-                Ok(Selected { account, selection, enabled: self.enabled, channel: &mut self.channel })
+                let limit = MessageLimit::from(&self.host.config.load().protocol);
+                Ok(Selected { account, selection, enabled: self.enabled, channel: &mut self.channel, limit })
             }
             _ => Err(bad("select a mailbox first")),
         }

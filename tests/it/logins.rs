@@ -69,18 +69,19 @@ fn every_way_to_log_in() {
         return;
     }
     let path = |name: &str| folder.path().join(name).display().to_string();
-    // The first lines still belong to the table [login].
-    let more = format!(
-        "default_domain = \"example.org\"\nfailure_delay_seconds = 0\n\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
-         security = \"tls\"\n\n[[listen]]\naddress = \"127.0.0.1:0\"\nsecurity = \"starttls\"\n\
-         proxy_from = [\"127.0.0.0/8\"]\n\n[tls]\ncertificate = {:?}\nkey = {:?}\nclient_ca = {:?}\n\n[oauth]\n\
-         issuer = \"https://id.example\"\naudience = \"mail\"\njwks_file = {:?}\n",
-        path("server.pem"),
-        path("server.key"),
-        path("ca.pem"),
-        path("jwks.json"),
-    );
-    let server = Server::start_with(&more).unwrap_or_else(|error| panic!("{error}"));
+    let line = |key: &str, name: &str| format!("{key} = {:?}", path(name));
+    let settings = [
+        "login.default_domain = \"example.org\"".to_owned(),
+        "login.failure_delay_seconds = 0".to_owned(),
+        line("tls.certificate", "server.pem"),
+        line("tls.key", "server.key"),
+        line("tls.client_ca", "ca.pem"),
+        "oauth.issuer = \"https://id.example\"".to_owned(),
+        "oauth.audience = \"mail\"".to_owned(),
+        line("oauth.jwks_file", "jwks.json"),
+        "[[listen]]\naddress = \"127.0.0.1:0\"\nsecurity = \"starttls\"\nproxy_from = [\"127.0.0.0/8\"]".to_owned(),
+    ];
+    let server = Server::start_with(&settings).unwrap_or_else(|error| panic!("{error}"));
     for name in ["ada", "other"] {
         server.add_user(name, PASSWORD).unwrap_or_else(|error| panic!("{error}"));
     }
@@ -129,8 +130,9 @@ fn the_example_checker_checks() {
     let mut line = String::new();
     BufReader::new(checker.stderr.take().expect("piped")).read_line(&mut line).expect("a line");
     assert!(line.contains("listening"), "{line}");
-    let more = format!("failure_delay_seconds = 0\n\n[checker]\nsocket = {:?}\n", socket.display().to_string());
-    let server = Server::start_with(&more).unwrap_or_else(|error| panic!("{error}"));
+    let settings =
+        ["login.failure_delay_seconds = 0".to_owned(), format!("checker.socket = {:?}", socket.display().to_string())];
+    let server = Server::start_with(&settings).unwrap_or_else(|error| panic!("{error}"));
     let login = |user: &str, password: &str| {
         let mut client = Client::connect(server.address()).expect("connected");
         client.line(crate::client::PATIENCE).expect("a greeting");

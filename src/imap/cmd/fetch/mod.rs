@@ -45,17 +45,19 @@ async fn answer(mut cx: Selected<'_>, arguments: Fetch, cut: Option<(u64, u64)>)
         write::vanished(&mut cx.channel.out, &vanished, true);
     }
     if let Some(range) = arguments.partial {
+        cx.limit.whole(range.asked())?;
         // RFC 9394 §3.4: the slice is taken first, then what has not changed falls out.
         let wanted = range.within(uids.count());
         uids = uids.slice(wanted.start, wanted.end);
     }
+    let share = cx.limit.share(uids);
     let may_set_seen = !cx.selection.is_read_only && !cx.selection.view.is_gone();
     let mut plan = Plan::new(&arguments, may_set_seen, cx.enabled);
     if let Some((from, most)) = cut {
         plan = plan.cut(from, most);
     }
     let mut undecodable = 0;
-    for (span, piece) in cx.selection.view.by_span(&uids) {
+    for (span, piece) in cx.selection.view.by_span(&share.uids) {
         if arguments.changed_since.is_some_and(|since| !cx.selection.view.may_have_changed(span, since)) {
             continue;
         }
@@ -69,7 +71,7 @@ async fn answer(mut cx: Selected<'_>, arguments: Fetch, cut: Option<(u64, u64)>)
         // RFC 3516 §4.3: clients fetch the part as it is and decode it themselves.
         return Err(no(Code::UnknownCte, "a part is not encoded as it says; fetch it with BODY"));
     }
-    Ok(Done::default())
+    Ok(share.end(&mut cx.channel.out, Done::default()))
 }
 
 /// Tells rows of one span, first marking as read what is read.

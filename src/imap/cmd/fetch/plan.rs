@@ -65,7 +65,8 @@ impl Plan {
         }
         slots.sort_by_key(Slot::is_long);
         Plan {
-            with_uid: arguments.uid || arguments.items.contains(&FetchItem::Uid),
+            // RFC 9586 §3.3: UIDFETCH begins with it.
+            with_uid: (arguments.uid && !enabled.uid_only) || arguments.items.contains(&FetchItem::Uid),
             tells_flags: slots.iter().any(|slot| matches!(slot, Slot::Flags)),
             sets_seen: sets_seen && may_set_seen,
             slots,
