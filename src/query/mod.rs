@@ -1,9 +1,12 @@
-//! Search matching as pure functions over facts about messages: the mail store reads, this room decides.
+//! Search matching and collations as pure functions over facts about messages: the mail store reads, this room
+//! decides.
 
+mod collation;
 mod fold;
 mod search;
 mod text;
 
+pub use collation::Collation;
 pub use fold::{fold, fold_onto};
 pub use search::{HotFacts, Moment, Question, Reading, SpanFacts, Test, Unanswerable, Verdict, hot, of_date};
 pub use text::{HeaderText, Needle, TextReader};
