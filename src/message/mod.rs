@@ -31,6 +31,8 @@ mod grammar;
 mod hostile;
 
 #[cfg(test)]
+pub(crate) use corpus::{corpus_folder, each_real_message};
+#[cfg(test)]
 pub(crate) use hostile::processor_time;
 
 pub use bodystructure::body_without_extensions;
