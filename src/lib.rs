@@ -13,7 +13,7 @@ pub mod hub; // who wants to know that something changed
 pub mod message; // what a stored message is: structure, envelope, sections
 pub mod wire; // bytes <-> types
 // Floor 3: questions about messages.
-pub mod query; // search matching
+pub mod query; // search matching, SORT, THREAD, collations
 // Floor 4: where mail is kept.
 pub mod mailstore; // accounts, mailboxes, messages, blobs
 // Floor 5: next to the store.
