@@ -4,6 +4,7 @@
 
 mod account;
 mod across;
+pub mod aliases;
 mod binary;
 mod blobs;
 mod care;
