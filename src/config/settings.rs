@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Network;
 use super::fields::{self, period, seconds, whole};
+use super::{Lmtp, Network};
 use crate::types::MailboxName;
 
 /// The whole configuration, checked. The defaults are those of `config/pillarbox.toml`.
@@ -24,6 +24,7 @@ pub struct Config {
     pub limits: Limits,
     pub mail: Mail,
     pub quota: Quota,
+    pub lmtp: Lmtp,
     pub log: Log,
 }
 
@@ -287,6 +288,7 @@ impl Default for Config {
             limits: Limits::default(),
             mail: Mail::default(),
             quota: Quota::default(),
+            lmtp: Lmtp::default(),
             log: Log::default(),
         }
     }
