@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and the exit code of each outcome. Thin: it asks the rooms below.
 
+mod alias;
 mod prompt;
 mod user;
 
@@ -30,6 +31,9 @@ enum Command {
     /// Add, change, list and remove users; works with and without a running server
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Add, remove and list aliases and catch-alls; works with and without a running server
+    #[command(subcommand)]
+    Alias(alias::AliasCommand),
     /// Check that all that is stored is whole; works with and without a running server
     Check {
         /// Only what belongs to this user
@@ -115,6 +119,7 @@ fn obey(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::User(command) => user::obey(command),
+        Command::Alias(command) => alias::obey(command),
         Command::Check { user, place } => check(&place.load()?, user),
     }
 }
@@ -179,10 +184,20 @@ mod tests {
             "pillarbox user remove anna --config f --delete-mail",
             "pillarbox check --config f",
             "pillarbox check --config f anna",
+            "pillarbox alias add sales@example.org anna bert --config f",
+            "pillarbox alias add --config f @example.org anna",
+            "pillarbox alias remove sales@example.org",
+            "pillarbox alias list",
         ] {
             assert!(Line::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        for line in ["pillarbox", "pillarbox fly", "pillarbox user add", "pillarbox serve --confg f"] {
+        for line in [
+            "pillarbox",
+            "pillarbox fly",
+            "pillarbox user add",
+            "pillarbox alias add sales",
+            "pillarbox serve --confg f",
+        ] {
             assert!(Line::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::{Failure, Place, prompt, say, tell_server};
 use crate::config::Config;
-use crate::control::{AskError, Request, client};
+use crate::control::{Request, client};
 use crate::login::{credentials, names};
 use crate::mailstore::directory::{Directory, DirectoryError, UserRecord};
 use crate::mailstore::lock::{self, DataLock};
@@ -107,11 +107,18 @@ fn add(config: &Config, name: &str, password: &PasswordSource) -> Result<(), Fai
     Ok(())
 }
 
-/// `anna` and `anna@example.org` are one user when that is the default domain: there must not be both.
+/// `anna` and `anna@example.org` are one user when that is the default domain: there must not be both. Nor a user and
+/// an alias of one name.
 fn refuse_twin(directory: &Directory, name: &str, config: &Config) -> Result<(), Failure> {
-    match names::find_user(directory, name, &config.login.default_domain).map_err(Failure::of)? {
-        Some(other) => Err(Failure::of(DirectoryError::Taken(other.name))),
-        None => Ok(()),
+    if let Some(other) = names::find_user(directory, name, &config.login.default_domain).map_err(Failure::of)? {
+        return Err(Failure::of(DirectoryError::Taken(other.name)));
+    }
+    // The user would get the mail himself, and the alias would never be asked again.
+    match directory.alias_users(name).map_err(Failure::of)?.is_empty() {
+        true => Ok(()),
+        false => {
+            Err(Failure::Failed(format!("there is an alias {name}; `pillarbox alias remove {name}` takes it away")))
+        }
     }
 }
 
@@ -194,20 +201,18 @@ fn enable(config: &Config, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn open(config: &Config) -> Result<Directory, Failure> {
+pub(super) fn open(config: &Config) -> Result<Directory, Failure> {
     let data_dir = lock::find(&config.data_dir).map_err(Failure::of)?;
     Directory::open_existing(&data_dir).map_err(Failure::of)
 }
 
-fn find(directory: &Directory, name: &str, config: &Config) -> Result<UserRecord, Failure> {
+pub(super) fn find(directory: &Directory, name: &str, config: &Config) -> Result<UserRecord, Failure> {
     let found = names::find_user(directory, name, &config.login.default_domain).map_err(Failure::of)?;
     found.ok_or_else(|| Failure::of(DirectoryError::Missing(name.to_owned())))
 }
 
 /// Tells the server that `server.db` changed. It would notice at the next log-in by itself, so whether it hears this
 /// changes nothing that the person who asked must know.
-fn tell_of_change(config: &Config) {
-    match client::ask(&config.data_dir, &Request::DirectoryChanged, |_| {}) {
-        Ok(_) | Err(AskError::NotRunning | AskError::Broken(_)) => {}
-    }
+pub(super) fn tell_of_change(config: &Config) {
+    let _ = client::ask(&config.data_dir, &Request::DirectoryChanged, |_| {});
 }
