@@ -1,9 +1,12 @@
 //! The tests of the whole server from outside, in one binary: one link instead of many.
-//! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `house` reads the tree.
+//! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `house` reads the tree,
+//! `lmtp` brings mail in.
 
 mod client;
 mod clients;
 mod house;
+mod lmtp;
+mod lmtp_client;
 mod matching;
 mod play;
 mod script;
