@@ -21,6 +21,7 @@ pub mod login; // who are you: look-up, password pool, sessions
 // Floor 6: behaviour.
 pub mod control; // the socket between a running server and the commands
 pub mod imap; // what each command does
+pub mod lmtp; // mail comes in
 // Floor 7 and 8.
 pub mod cli; // the command line
 pub mod server; // listeners, TLS, connections, shutdown

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::app_password::{self, AppPasswordCommand};
 use super::{Failure, Place, prompt, say, tell_server};
 use crate::config::Config;
-use crate::control::{AskError, Request, client};
+use crate::control::{Request, client};
 use crate::login::{credentials, names};
 use crate::mailstore::directory::{Directory, DirectoryError, UserRecord};
 use crate::mailstore::lock::{self, DataLock};
@@ -123,11 +123,18 @@ fn add(config: &Config, name: &str, password: &PasswordSource) -> Result<(), Fai
     Ok(())
 }
 
-/// `anna` and `anna@example.org` are one user when that is the default domain: there must not be both.
+/// `anna` and `anna@example.org` are one user when that is the default domain: there must not be both. Nor a user and
+/// an alias of one name.
 pub(super) fn refuse_twin(directory: &Directory, name: &str, config: &Config) -> Result<(), Failure> {
-    match names::find_user(directory, name, &config.login.default_domain).map_err(Failure::of)? {
-        Some(other) => Err(Failure::of(DirectoryError::Taken(other.name))),
-        None => Ok(()),
+    if let Some(other) = names::find_user(directory, name, &config.login.default_domain).map_err(Failure::of)? {
+        return Err(Failure::of(DirectoryError::Taken(other.name)));
+    }
+    // The user would get the mail himself, and the alias would never be asked again.
+    match directory.alias_users(name).map_err(Failure::of)?.is_empty() {
+        true => Ok(()),
+        false => {
+            Err(Failure::Failed(format!("there is an alias {name}; `pillarbox alias remove {name}` takes it away")))
+        }
     }
 }
 
@@ -237,7 +244,5 @@ pub(super) fn find(directory: &Directory, name: &str, config: &Config) -> Result
 /// Tells the server that `server.db` changed. It would notice at the next log-in by itself, so whether it hears this
 /// changes nothing that the person who asked must know.
 pub(super) fn tell_of_change(config: &Config) {
-    match client::ask(&config.data_dir, &Request::DirectoryChanged, |_| {}) {
-        Ok(_) | Err(AskError::NotRunning | AskError::Broken(_)) => {}
-    }
+    let _ = client::ask(&config.data_dir, &Request::DirectoryChanged, |_| {});
 }

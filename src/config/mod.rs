@@ -4,12 +4,14 @@
 
 mod fault;
 mod fields;
+mod lmtp;
 mod logins;
 mod network;
 mod protocol;
 mod settings;
 
 pub use fault::BadConfig;
+pub use lmtp::{Lmtp, MissingFolder, OverQuota};
 pub use logins::{Algorithm, CertificateUser, Checker, OAuth};
 pub use network::Network;
 pub use protocol::{CapabilityMask, Protocol};
@@ -18,6 +20,7 @@ pub use settings::{
     Security, Tls,
 };
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Largest configuration file read, in octets. A wrong path (a mailbox, a disk) must not fill the memory.
@@ -36,6 +39,9 @@ impl Config {
             if !path.as_os_str().is_empty() {
                 *path = home.join(&*path);
             }
+        }
+        if !config.lmtp.socket.as_os_str().is_empty() {
+            config.lmtp.socket = home.join(&config.lmtp.socket);
         }
         let says_tls = fault::mentions(&text, "tls");
         if config.needs_tls() || says_tls {
@@ -89,6 +95,9 @@ impl Config {
         if self.log != newer.log {
             settings.push("log");
         }
+        if self.lmtp.doors() != newer.lmtp.doors() {
+            settings.push("where [lmtp] listens");
+        }
         if self.login.password_threads != newer.login.password_threads {
             settings.push("login.password_threads");
         }
@@ -120,6 +129,13 @@ impl Config {
         }
         if let Some((setting, words)) = self.oauth.contradiction() {
             return Some((setting.into(), words.into()));
+        }
+        if let Some((setting, words)) = self.lmtp.contradiction() {
+            return Some((setting.into(), words));
+        }
+        let is_taken = |address: &SocketAddr| address.port() != 0 && self.listen.iter().any(|l| l.address == *address);
+        if let Some(address) = self.lmtp.listen.iter().find(|address| is_taken(address)) {
+            return Some(("lmtp.listen".into(), format!("a [[listen]] table has the address {address} too")));
         }
         if self.limits.line_bytes < self.limits.line_bytes_before_login {
             let text = "must not be below line_bytes_before_login".to_owned();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::fields::{self, period, seconds, whole};
-use super::{CapabilityMask, CertificateUser, Checker, Network, OAuth, Protocol};
+use super::{CapabilityMask, CertificateUser, Checker, Lmtp, Network, OAuth, Protocol};
 use crate::types::MailboxName;
 
 /// The whole configuration, checked. The defaults are those of `config/pillarbox.toml`.
@@ -30,6 +30,7 @@ pub struct Config {
     /// What is hidden from whom. Written `[[capability]]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub capability: Vec<CapabilityMask>,
+    pub lmtp: Lmtp,
     pub log: Log,
 }
 
@@ -339,6 +340,7 @@ impl Default for Config {
             quota: Quota::default(),
             protocol: Protocol::default(),
             capability: Vec::new(),
+            lmtp: Lmtp::default(),
             log: Log::default(),
         }
     }

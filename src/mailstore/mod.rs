@@ -4,6 +4,7 @@
 
 mod account;
 mod across;
+pub mod aliases;
 mod binary;
 mod blobs;
 mod care;
@@ -29,6 +30,7 @@ mod pages;
 mod place;
 mod quota;
 mod reading;
+mod received;
 mod search;
 mod shared;
 mod snapshot;
@@ -62,6 +64,7 @@ pub use orders::{Listed, Status};
 pub use pages::{Decoded, PAGE_BYTES, Page, PageRow, Piece, Wanted, WantedBinary, WantedSection, without_nul};
 pub use place::{NewMessage, Placed};
 pub use quota::{QuotaLimits, Usage};
+pub use received::Received;
 pub use shared::Options;
 pub use snapshot::{Membership, Row};
 pub use space::make_room_to_start;

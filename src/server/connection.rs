@@ -151,6 +151,11 @@ async fn shake_hands(
     }
 }
 
+/// Keeps a conversation's panics its own.
+pub(super) fn contain(conversation: impl Future<Output = ()> + Send) -> impl Future<Output = ()> + Send {
+    Contained { conversation: Box::pin(conversation) }
+}
+
 /// A conversation whose panics stay its own: told once, the connection closed, everybody else undisturbed.
 struct Contained<F> {
     conversation: Pin<Box<F>>,

@@ -3,8 +3,10 @@
 //! that a client never meets half a server.
 
 mod connection;
+pub mod deliver;
 mod limits;
 mod listen;
+mod lmtp;
 mod logging;
 mod proxy;
 mod shutdown;
@@ -27,6 +29,7 @@ use crate::config::{BadConfig, Config};
 use crate::control::ControlHost;
 use crate::control::service::ControlSocket;
 use crate::imap;
+use crate::lmtp::{Host as LmtpHost, Rooms};
 use crate::login::{EndReason, Login, Sessions, names, oauth};
 use crate::mailstore::directory::Directory;
 use crate::mailstore::lock::{self, DataLock};
@@ -68,6 +71,7 @@ pub fn check_config(file: &Path) -> Result<Config, BadConfig> {
     let config = Config::load(file)?;
     Tls::new(&config).map_err(|fault| BadConfig::at(file, &fault.setting, fault.text))?;
     oauth::check(&config.oauth).map_err(|text| BadConfig::at(file, "oauth.jwks_file", text))?;
+    lmtp::check(&config).map_err(|(setting, text)| BadConfig::at(file, setting, text))?;
     Ok(config)
 }
 
@@ -135,8 +139,10 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
     let config = Config::load(file)?;
     let tls = Tls::new(&config).map_err(|fault| BadConfig::at(file, &fault.setting, fault.text))?;
     oauth::check(&config.oauth).map_err(|text| BadConfig::at(file, "oauth.jwks_file", text))?;
+    lmtp::check(&config).map_err(|(setting, text)| BadConfig::at(file, setting, text))?;
     logging::start(&config.log);
-    limits::raise_open_files();
+    // A connection, and the file a large message is written to.
+    limits::raise_open_files(2 * config.lmtp.connections as u64);
     // Whatever is made from here on (the database's side files, the control socket) is for the owner only.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let data_dir = lock::prepare(&config.data_dir).map_err(failed)?;
@@ -194,6 +200,7 @@ fn quota_limits(config: &Config) -> QuotaLimits {
 /// Everything that lives as long as the server.
 struct House {
     gate: Arc<Gate>,
+    lmtp: Arc<LmtpHost>,
     started: Instant,
     reloader: Arc<Reloader>,
 }
@@ -218,19 +225,23 @@ impl House {
     ) -> Result<House, ServeError> {
         let config = Arc::new(ArcSwap::from_pointee(config));
         let dial = Arc::new(TlsDial::default());
-        let login = Login::with_dial(directory, config.clone(), dial).map_err(failed)?;
+        let login = Login::with_dial(directory.clone(), config.clone(), dial).map_err(failed)?;
         let sessions = Sessions::new(config.clone());
+        let rooms = Rooms { store: store.clone(), directory };
+        let lmtp = Arc::new(LmtpHost::new(rooms, sessions.clone(), config.clone()));
         let host = Arc::new(imap::Host { store: store.clone(), login, sessions, config: config.clone() });
         let tls = Arc::new(tls);
         let reloader = Reloader { file: file.into(), config, tls: tls.clone(), store, turn: Mutex::new(()) };
         let unsaid = Arc::new(Semaphore::new(connection::MOST_UNSAID));
-        Ok(House { gate: Arc::new(Gate { host, tls, unsaid }), started: Instant::now(), reloader: Arc::new(reloader) })
+        let gate = Arc::new(Gate { host, tls, unsaid });
+        Ok(House { gate, lmtp, started: Instant::now(), reloader: Arc::new(reloader) })
     }
 
     fn control_host(&self, data_dir: &Path) -> ControlHost {
         let (host, reloader) = (self.gate.host.clone(), self.reloader.clone());
         let (check_dir, delete_dir) = (data_dir.to_owned(), data_dir.to_owned());
         let (config, check_host, delete_host) = (host.config.clone(), host.clone(), host.clone());
+        let lmtp = self.lmtp.clone();
         ControlHost {
             login: host.login.clone(),
             sessions: host.sessions.clone(),
@@ -240,6 +251,7 @@ impl House {
             }),
             delete_mail: Box::new(move |account| delete_mail(&delete_host.store, &delete_dir, account)),
             reload: Box::new(move || reloader.reload()),
+            deliver: Box::new(move |asked, message| Box::pin(deliver::answer(lmtp.clone(), asked, message))),
         }
     }
 }
@@ -250,6 +262,7 @@ async fn run(house: &House, data_dir: &Path) -> Result<(), ServeError> {
     let mut signals = Signals::new().map_err(|error| failed(format!("cannot watch for signals: {error}")))?;
     let listens = house.gate.host.config.load().listen.clone();
     let listeners = listen::bind_all(&listens).map_err(failed)?;
+    let mail_doors = lmtp::open(&house.lmtp).map_err(failed)?;
     let control = ControlSocket::bind(data_dir)
         .map_err(|error| failed(format!("cannot open {}: {error}", data_dir.join("control.sock").display())))?;
     let control = tokio::spawn(control.serve(Arc::new(house.control_host(data_dir))));
@@ -266,7 +279,7 @@ async fn run(house: &House, data_dir: &Path) -> Result<(), ServeError> {
             }
         }
     }
-    for door in &doors {
+    for door in doors.iter().chain(&mail_doors) {
         door.abort();
     }
     let sessions = &house.gate.host.sessions;
@@ -328,6 +341,7 @@ impl Reloader {
         newer.data_dir = current.data_dir.clone();
         newer.listen = current.listen.clone();
         newer.log = current.log.clone();
+        newer.lmtp.keep_doors_of(&current.lmtp);
         oauth::check(&newer.oauth).map_err(|text| BadConfig::at(&self.file, "oauth.jwks_file", text))?;
         self.tls.load(&newer).map_err(|fault| BadConfig::at(&self.file, &fault.setting, fault.text))?;
         self.store.set_quota_defaults(quota_limits(&newer));

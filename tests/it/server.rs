@@ -103,6 +103,16 @@ impl Server {
         self.folder.path().join("pillarbox.toml")
     }
 
+    /// A file beside the configuration, such as a socket it names.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The number of the running process.
+    pub fn process_id(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.process.id())
+    }
+
     /// Adds an account with the program's own command, while the server runs.
     pub fn add_user(&self, name: &str, password: impl AsRef<[u8]>) -> Result<(), String> {
         let output = self.run(&["user", "add", name, "--password-stdin"], password.as_ref())?;

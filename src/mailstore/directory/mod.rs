@@ -26,8 +26,8 @@ pub struct Directory {
     database: Mutex<Database>,
 }
 
-struct Database {
-    connection: Connection,
+pub(super) struct Database {
+    pub(super) connection: Connection,
     /// How often this handle itself wrote: SQLite's own `data_version` counts only the others.
     own_writes: u64,
 }
@@ -387,20 +387,21 @@ impl Directory {
         Ok(finds)
     }
 
-    fn write<T>(
+    /// Makes a change, whole or not at all.
+    pub(super) fn write<T, E: From<rusqlite::Error>>(
         &self,
-        change: impl FnOnce(&Transaction<'_>) -> Result<T, DirectoryError>,
-    ) -> Result<T, DirectoryError> {
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let done = self.write_quietly(change)?;
         self.lock().own_writes += 1;
         Ok(done)
     }
 
     /// A change after which everything that was remembered of the directory is still right.
-    fn write_quietly<T>(
+    fn write_quietly<T, E: From<rusqlite::Error>>(
         &self,
-        change: impl FnOnce(&Transaction<'_>) -> Result<T, DirectoryError>,
-    ) -> Result<T, DirectoryError> {
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut database = self.lock();
         let transaction = database.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let done = change(&transaction)?;
@@ -408,7 +409,7 @@ impl Directory {
         Ok(done)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Database> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Database> {
         // A panic in a visit rolled its transaction back while it unwound: the connection is as good as before.
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -419,7 +420,7 @@ fn user_row(connection: &Connection, name: &str) -> Result<Option<UserRecord>, D
     Ok(query.query_row(params![name], read_user).optional()?)
 }
 
-fn read_user(row: &rusqlite::Row<'_>) -> rusqlite::Result<UserRecord> {
+pub(super) fn read_user(row: &rusqlite::Row<'_>) -> rusqlite::Result<UserRecord> {
     Ok(UserRecord {
         name: row.get(0)?,
         account: AccountId(row.get(1)?),
