@@ -146,7 +146,7 @@ impl Prepared {
 }
 
 /// The role of In-Reply-To: behind all that may stand in References.
-const IN_REPLY_TO: i64 = 32_767;
+pub const IN_REPLY_TO: i64 = 32_767;
 
 /// A reference's role as its row has it; `place` is where it stands among them all.
 fn role_number(role: ReferenceRole, place: usize) -> i64 {

@@ -18,6 +18,8 @@ pub mod old;
 pub mod quota;
 pub mod search;
 pub mod select;
+pub mod sort;
 pub mod status;
 pub mod store;
+pub mod thread;
 pub mod uid_batches;

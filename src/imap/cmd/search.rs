@@ -7,6 +7,7 @@ use crate::imap::answer::{Answer, Done, Stop, bad, no};
 use crate::imap::progress::Progress;
 use crate::imap::selection::Selection;
 use crate::imap::session::Selected;
+use crate::mailstore::Gather;
 use crate::query::{Moment, Question, Unanswerable};
 use crate::types::{Code, ModSeq, NumSet, Search, SearchKey, SearchReturn, UidRuns};
 use crate::wire::esearch::{self, ESearch, Found};
@@ -162,6 +163,22 @@ pub async fn matching(
         tokio::task::coop::consume_budget().await;
     }
     Ok(found)
+}
+
+/// Puts what was found together, one span after the other.
+pub async fn gather<G: Gather>(
+    cx: &mut Selected<'_>,
+    tag: &str,
+    found: &UidRuns,
+    mut into: G,
+) -> Result<G::Answer, Stop> {
+    let mut progress = Progress::begin(tag, u32::try_from(found.count()).unwrap_or(u32::MAX));
+    for (span, piece) in cx.selection.view.by_span(found) {
+        into = cx.selection.view.gather_span(span, &piece, into).await?;
+        progress.tell(cx.channel, piece.count() as u32).await?;
+        tokio::task::coop::consume_budget().await;
+    }
+    Ok(cx.selection.view.gathered(into).await?)
 }
 
 /// The highest modseq among `uids`, if the search asked for modseqs (RFC 7162 §3.1.5).
