@@ -32,6 +32,10 @@ const BAD_AFTER_LOGIN: u32 = 50;
 /// Longest literal that need not wait where LITERAL- is spoken (RFC 7888 §5).
 const UNINVITED_OCTETS: u64 = 4096;
 
+/// A command that keeps coming at this many octets a second is waited for, however long it is; slower lines than that
+/// carry no mail program today.
+const SLOWEST_OCTETS: u64 = 256;
+
 /// A session that waits so long lets go of what only a busy one needs.
 const NAP: Duration = Duration::from_secs(1);
 
@@ -62,7 +66,16 @@ pub struct Session {
     bad_lines: u32,
     commands: u64,
     login_deadline: Instant,
+    partial: Option<Partial>,
     exit: Option<Exit>,
+}
+
+/// A command of which not all has come.
+#[derive(Debug, Clone, Copy)]
+struct Partial {
+    since: Instant,
+    /// What the client had sent by then, in octets.
+    received: u64,
 }
 
 /// Why the loop is to end.
@@ -137,6 +150,7 @@ impl Session {
             bad_lines: 0,
             commands: 0,
             login_deadline,
+            partial: None,
             exit: None,
         }
     }
@@ -300,7 +314,13 @@ impl Session {
         let is_stranger = matches!(self.state, State::NotAuthenticated);
         let mut deadline = if is_stranger { self.login_deadline } else { Instant::now() + limits.idle_timeout_seconds };
         if self.channel.framer.has_partial_command() {
-            deadline = deadline.min(Instant::now() + limits.partial_command_seconds);
+            // From its first octet on, not from its last: one octet a minute would else hold its place for ever.
+            let received = self.channel.received;
+            let begun = *self.partial.get_or_insert(Partial { since: Instant::now(), received });
+            let earned = Duration::from_secs((received - begun.received) / SLOWEST_OCTETS);
+            deadline = deadline.min(begun.since + limits.partial_command_seconds + earned);
+        } else {
+            self.partial = None;
         }
         drop(config);
         let ticket = self.ticket.clone();
@@ -325,7 +345,9 @@ impl Session {
     async fn literal(&mut self, arriving: Arriving) -> Result<(), Stop> {
         if arriving.head.is_some() {
             self.commands += 1;
-            return cmd::append::append(self, arriving).await;
+            let outcome = cmd::append::append(self, arriving).await;
+            self.partial = None;
+            return outcome;
         }
         if arriving.is_binary {
             let stop = bad("expected a literal without ~ here");
@@ -387,6 +409,7 @@ impl Session {
     /// Runs one command and writes its tagged line.
     async fn perform(&mut self, command: Command) -> Result<(), Stop> {
         self.commands += 1;
+        self.partial = None;
         let Command { tag, body } = command;
         let row = row_of(&body);
         let is_own_doing = changes_membership(&body);

@@ -13,6 +13,7 @@ mod lmtp;
 mod lmtp_client;
 mod logins;
 mod matching;
+mod patience;
 mod play;
 mod postfix;
 mod script;
