@@ -1,11 +1,12 @@
 //! The tests of the whole server from outside, in one binary: one link instead of many.
-//! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `lmtp` and `postfix` bring mail
-//! in, `fuzz` plays seeds and chance through the properties of `tests/fuzz`, `house`, `documents` and `capabilities` read
-//! the tree.
+//! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `compress` speaks DEFLATE, `lmtp`
+//! and `postfix` bring mail in, `fuzz` plays seeds and chance through the properties of `tests/fuzz`, `house`, `documents`
+//! and `capabilities` read the tree.
 
 mod capabilities;
 mod client;
 mod clients;
+mod compress;
 mod documents;
 mod fuzz;
 mod house;
@@ -18,6 +19,8 @@ mod play;
 mod postfix;
 mod script;
 mod server;
+#[path = "../durability/socket.rs"]
+mod socket;
 mod source;
 mod tls;
 mod tokens;
