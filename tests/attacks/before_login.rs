@@ -249,3 +249,23 @@ fn names_asked_for_by_sni_leave_nothing_behind() {
 fn both(octets: usize) -> [u8; 2] {
     (octets as u16).to_be_bytes()
 }
+
+#[test]
+fn names_in_the_log_forge_no_line_and_show_no_password() {
+    let scene = Scene::set(&[]);
+    let name = "ada\r\n2026-01-01T00:00:00Z  INFO FORGED\x1b[2J\u{202e}";
+    let mut client = scene.connect();
+    client.send(format!("a LOGIN {{{}+}}\r\n{name} {{9+}}\r\nhunter2-x\r\n", name.len()).as_bytes()).expect("sent");
+    let said = client.line(PATIENCE).expect("answered").expect("open");
+    assert!(said.starts_with(b"a NO"), "{}", String::from_utf8_lossy(&said));
+    let said = answer(&mut client, "ID (\"name\" \"x\x1b]0;title\x07\")");
+    assert!(said.starts_with("t OK") || said.starts_with("t BAD"), "{said}");
+    drop(client);
+    let log = scene.server.log();
+    assert!(log.contains("AUTHENTICATIONFAILED"), "the refusal was logged: {log}");
+    assert!(!log.contains("hunter2"), "a password is in the log: {log}");
+    for line in log.lines() {
+        assert!(!line.starts_with("2026-01-01T00:00:00Z"), "a forged line: {line}");
+        assert!(!line.contains(['\x07', '\u{202e}']) && !line.contains("\x1b[2J"), "control characters: {line:?}");
+    }
+}
