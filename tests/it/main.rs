@@ -6,6 +6,7 @@
 mod capabilities;
 mod client;
 mod clients;
+mod corpus;
 mod documents;
 mod fuzz;
 mod house;
