@@ -20,6 +20,9 @@ const TRUNCATE_WAIT: Duration = Duration::from_millis(200);
 /// An account at rest for so many seconds with more than this in its WAL is cut off too: opening reads the WAL through.
 const REST_SECS: i64 = 5;
 const REST_BYTES: u64 = 256 * 1024;
+/// Connections that nobody used for so many seconds are closed: an open one costs more memory than ten idle sessions, and
+/// opening it again takes about a millisecond.
+const CLOSE_SECS: i64 = 2;
 /// An account nobody uses is put away after so many seconds.
 const FORGET_SECS: i64 = 300;
 /// How often the sweep looks at each account, in seconds.
@@ -112,8 +115,7 @@ fn tend(account: &Arc<AccountState>, now: i64, is_sweep_due: bool, is_low: bool)
     } else if wal > PASSIVE_BYTES {
         checkpoint(account, false)?;
     }
-    if is_resting {
-        // Sessions in IDLE need no connection, and an open one costs more memory than ten of them.
+    if now - account.last_touched() >= CLOSE_SECS && account.is_quiet() {
         account.close_idle_connections();
     }
     Ok(())
