@@ -79,6 +79,33 @@ pub mod period {
     }
 }
 
+/// A period, or `never`.
+pub mod period_or_never {
+    use super::*;
+    use serde::Serializer;
+
+    const NEVER: &str = "never";
+
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => period::serialize(duration, serializer),
+            None => serializer.serialize_str(NEVER),
+        }
+    }
+
+    pub fn within<'de, D, const LO: u64, const HI: u64>(deserializer: D) -> Result<Option<Duration>, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        let given = String::deserialize(deserializer)?;
+        if given == NEVER {
+            return Ok(None);
+        }
+        let text: de::value::StringDeserializer<D::Error> = de::IntoDeserializer::into_deserializer(given);
+        period::within::<_, LO, HI>(text).map(Some)
+    }
+}
+
 /// A mailbox name as people write it.
 pub mod mailbox {
     use super::*;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Network;
-use super::fields::{self, period, seconds, whole};
+use super::fields::{self, period, period_or_never, seconds, whole};
 use crate::types::MailboxName;
 
 /// The whole configuration, checked. The defaults are those of `config/pillarbox.toml`.
@@ -202,6 +202,18 @@ pub struct Mail {
     /// Whether a message with 8-bit octets in its headers is refused from clients that have not enabled UTF8=ACCEPT
     /// (RFC 9755 §4).
     pub strict_8bit_headers: bool,
+    /// How long after it came there a message in a mailbox of the use `\Trash` is expunged. `None`: never.
+    #[serde(
+        serialize_with = "period_or_never::serialize",
+        deserialize_with = "period_or_never::within::<_, 86_400, 315_360_000>"
+    )]
+    pub empty_trash_after: Option<Duration>,
+    /// The same for the use `\Junk`.
+    #[serde(
+        serialize_with = "period_or_never::serialize",
+        deserialize_with = "period_or_never::within::<_, 86_400, 315_360_000>"
+    )]
+    pub empty_junk_after: Option<Duration>,
     /// The mailboxes a new account starts with, besides INBOX.
     pub new_account_mailboxes: Vec<NewMailbox>,
 }
@@ -353,6 +365,8 @@ impl Default for Mail {
         Mail {
             keep_removed: Duration::from_secs(7 * 86_400),
             strict_8bit_headers: false,
+            empty_trash_after: None,
+            empty_junk_after: None,
             new_account_mailboxes: uses.iter().map(mailbox).collect(),
         }
     }

@@ -4,6 +4,7 @@
 
 mod account;
 mod across;
+mod arrive;
 mod binary;
 mod blobs;
 mod care;
@@ -29,6 +30,7 @@ mod pages;
 mod place;
 mod quota;
 mod reading;
+mod retention;
 mod search;
 mod shared;
 mod snapshot;
@@ -37,6 +39,7 @@ mod store_flags;
 mod streams;
 mod sweep;
 mod turn;
+mod undelete;
 mod view;
 
 use std::fs;
@@ -62,6 +65,7 @@ pub use orders::{Listed, Status};
 pub use pages::{Decoded, PAGE_BYTES, Page, PageRow, Piece, Wanted, WantedBinary, WantedSection, without_nul};
 pub use place::{NewMessage, Placed};
 pub use quota::{QuotaLimits, Usage};
+pub use retention::EmptyAfter;
 pub use shared::Options;
 pub use snapshot::{Membership, Row};
 pub use space::make_room_to_start;
@@ -69,6 +73,7 @@ pub use store_flags::{FlagsSet, SetFlags};
 pub use streams::{BodyStream, DecodedPart, DecodedStream};
 pub use sweep::Swept;
 pub use turn::{ModSeqs, TreeChangeKind};
+pub use undelete::{RemovedFilter, RemovedMessage, Undeleted};
 pub use view::{Changes, View};
 
 use crate::hub::Hub;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::account::AccountState;
 use super::owner::{Pool, lock};
 use super::quota::QuotaLimits;
+use super::retention::EmptyAfter;
 use super::snapshot::ChunkCache;
 use super::space::Space;
 use crate::clock::Clock;
@@ -25,6 +26,8 @@ pub struct Options {
     pub account_connections: usize,
     /// How long an expunged message is kept, in seconds; never under an hour.
     pub keep_removed_secs: i64,
+    /// Mailboxes that empty themselves; none by default.
+    pub empty_after: Vec<EmptyAfter>,
     /// Most keywords in one mailbox.
     pub keywords_per_mailbox: usize,
     /// Most mailboxes in one account.
@@ -50,6 +53,7 @@ impl Default for Options {
             min_free_bytes: 256 << 20,
             account_connections: 512,
             keep_removed_secs: 7 * 86_400,
+            empty_after: Vec::new(),
             keywords_per_mailbox: 1000,
             mailboxes: 100_000,
             expunged_ranges: 100_000,

@@ -229,7 +229,7 @@ impl Turn<'_> {
     }
 
     /// True while a session that has not been told of this removal may read the message.
-    fn is_still_read(&self, mailbox: MailboxId, gone: ModSeq) -> bool {
+    pub fn is_still_read(&self, mailbox: MailboxId, gone: ModSeq) -> bool {
         if let Some(mailbox) = self.tree().with_id(mailbox) {
             return mailbox.live.oldest_view().is_some_and(|told| told < gone);
         }

@@ -28,7 +28,7 @@ use crate::imap;
 use crate::login::{EndReason, Login, Sessions, names};
 use crate::mailstore::directory::Directory;
 use crate::mailstore::lock::{self, DataLock};
-use crate::mailstore::{MailStore, Options, QuotaLimits, make_room_to_start};
+use crate::mailstore::{EmptyAfter, MailStore, Options, QuotaLimits, make_room_to_start};
 use crate::types::AccountId;
 
 /// Why the server did not start, or not to the end.
@@ -163,7 +163,13 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
 fn store_options(config: &Config) -> Options {
     let limits = &config.limits;
     let folders = config.mail.new_account_mailboxes.iter();
+    let rules = [("\\Trash", config.mail.empty_trash_after), ("\\Junk", config.mail.empty_junk_after)];
+    let rule = |(special_use, after): (&str, Option<Duration>)| {
+        let secs = i64::try_from(after?.as_secs()).unwrap_or(i64::MAX);
+        Some(EmptyAfter { special_use: special_use.into(), secs })
+    };
     Options {
+        empty_after: rules.into_iter().filter_map(rule).collect(),
         account_connections: limits.account_connections,
         snapshot_bytes: limits.snapshot_bytes,
         min_free_bytes: limits.min_free_bytes,
