@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use super::error::{Error, Result};
 use super::events::Events;
 use super::flagsets::FlagSets;
+use super::gate::Gate;
 use super::owner::{Queue, lock};
 use super::quota::{QuotaLimits, Usage};
 use super::shared::Shared;
@@ -276,6 +277,8 @@ pub struct AccountState {
     pub id: AccountId,
     pub dir: PathBuf,
     pub shared: Arc<Shared>,
+    /// Passed by every visit and turn; shut when the files are about to be exchanged.
+    pub gate: Gate,
     pub queue: Mutex<Queue>,
     pub writer: Mutex<Option<Connection>>,
     pub reader_connections: Mutex<Vec<Connection>>,
@@ -318,6 +321,7 @@ impl AccountState {
         let state = AccountState {
             id,
             dir,
+            gate: Gate::default(),
             queue: Mutex::default(),
             writer: Mutex::default(),
             reader_connections: Mutex::default(),

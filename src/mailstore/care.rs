@@ -111,7 +111,9 @@ fn tend(account: &Arc<AccountState>, now: i64, is_sweep_due: bool, is_low: bool)
     if account.shared.options.external_checkpoints {
         return Ok(());
     }
-    if wal > TRUNCATE_BYTES || (is_resting && wal > REST_BYTES) {
+    // A backup reads from one snapshot for long; waiting for it with the WAL locked would keep writers waiting.
+    let is_copied = account.shared.leases.is_copied(account.id);
+    if !is_copied && (wal > TRUNCATE_BYTES || (is_resting && wal > REST_BYTES)) {
         checkpoint(account, true)?;
     } else if wal > PASSIVE_BYTES {
         checkpoint(account, false)?;

@@ -13,13 +13,16 @@ mod check;
 mod commit;
 mod connection;
 mod copy;
-mod crash;
+pub mod crash;
 pub mod directory;
 mod draft;
 mod error;
 mod events;
+mod exchange;
 mod expunge;
 mod flagsets;
+mod gate;
+mod lease;
 pub mod lock;
 mod mailboxes;
 mod migrate;
@@ -59,7 +62,9 @@ pub use copy::Copied;
 pub use draft::{Draft, Prepared};
 pub use error::{Error, Result};
 pub use events::{Event, Kinds, News, What};
+pub use exchange::Kept;
 pub use flagsets::{Interned, Table as FlagTable};
+pub use lease::{Holder, LEASE_TIME, Purpose};
 pub use mailboxes::Created;
 pub use orders::{Listed, Status};
 pub use pages::{Decoded, PAGE_BYTES, Page, PageRow, Piece, Wanted, WantedBinary, WantedSection, without_nul};
@@ -97,6 +102,7 @@ impl MailStore {
     pub fn open(data_dir: &Path, options: Options) -> Result<Self> {
         let data_dir = data_dir.canonicalize()?;
         blobs::make_dir(&data_dir.join("accounts"))?;
+        exchange::finish_all(&data_dir)?;
         let key = hash_key(&data_dir)?;
         let shared = Arc::new(Shared::new(data_dir, options, Hub::new(), key)?);
         let care = Arc::new(Care::start(shared.clone())?);
@@ -105,7 +111,7 @@ impl MailStore {
 
     /// The account with this number; its store is made at the first use.
     pub async fn account(&self, id: AccountId) -> Result<Account> {
-        if self.shared.is_closing.load(Ordering::Acquire) {
+        if self.shared.is_closing.load(Ordering::Acquire) || self.shared.leases.is_parked(id) {
             return Err(Error::Unavailable);
         }
         let known = guard(&self.shared.accounts).get(&id).cloned();
@@ -233,6 +239,9 @@ fn open_account(shared: &Arc<Shared>, id: AccountId) -> Result<Arc<AccountState>
     if let Some(state) = guard(&shared.accounts).get(&id) {
         return Ok(state.clone());
     }
+    if shared.leases.is_parked(id) {
+        return Err(Error::Unavailable);
+    }
     let dir = shared.account_dir(id);
     blobs::make_dir(&dir)?;
     let tmp = dir.join("tmp");
@@ -241,8 +250,21 @@ fn open_account(shared: &Arc<Shared>, id: AccountId) -> Result<Arc<AccountState>
     for draft in fs::read_dir(&tmp)?.flatten() {
         let _ = fs::remove_file(draft.path());
     }
+    refuse_to_start_over(&dir, id)?;
     let conn = migrate::open(&dir.join("mail.db"))?;
     let state = Arc::new(AccountState::read(id, dir, shared.clone(), conn)?);
     guard(&shared.accounts).insert(id, state.clone());
     Ok(state)
+}
+
+/// A `mail.db` that is gone must not be made afresh over bodies that are there: the sweep would take them all.
+fn refuse_to_start_over(dir: &Path, id: AccountId) -> Result<()> {
+    let is_gone = fs::metadata(dir.join("mail.db")).map_or(true, |file| file.len() == 0);
+    let has_files = |shelf: fs::DirEntry| fs::read_dir(shelf.path()).is_ok_and(|mut files| files.next().is_some());
+    if is_gone && fs::read_dir(dir.join("blobs")).is_ok_and(|shelves| shelves.flatten().any(has_files)) {
+        return Err(Error::Fault(format!(
+            "the database of account {id} is gone, but bodies are there; see `pillarbox check --repair` and `restore`"
+        )));
+    }
+    Ok(())
 }

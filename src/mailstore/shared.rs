@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::account::AccountState;
+use super::lease::Leases;
 use super::owner::{Pool, lock};
 use super::quota::QuotaLimits;
 use super::retention::EmptyAfter;
@@ -88,6 +89,8 @@ pub struct Shared {
     pub accounts: Mutex<HashMap<AccountId, Arc<AccountState>>>,
     /// Held while an account's files are opened or made.
     pub opening: Mutex<()>,
+    /// Who copies or exchanges which account.
+    pub leases: Leases,
     pub is_closing: AtomicBool,
     quota_defaults: RwLock<QuotaLimits>,
     open_connections: AtomicUsize,
@@ -107,6 +110,7 @@ impl Shared {
             writers: Pool::new("store-write", WRITER_THREADS)?,
             accounts: Mutex::default(),
             opening: Mutex::default(),
+            leases: Leases::default(),
             is_closing: AtomicBool::new(false),
             quota_defaults: RwLock::new(options.quota),
             open_connections: AtomicUsize::new(0),
