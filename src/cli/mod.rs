@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and the exit code of each outcome. Thin: it asks the rooms below.
 
 mod prompt;
+mod upkeep;
 mod user;
 
 use std::fmt;
@@ -30,6 +31,10 @@ enum Command {
     /// Add, change, list and remove users; works with and without a running server
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Copy all mail while the server runs; into the same directory again only what is new
+    Backup(upkeep::BackupLine),
+    /// Bring back mail that was removed
+    Undelete(upkeep::UndeleteLine),
     /// Check that all that is stored is whole; works with and without a running server
     Check {
         /// Only what belongs to this user
@@ -115,6 +120,8 @@ fn obey(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::User(command) => user::obey(command),
+        Command::Backup(line) => upkeep::backup(line),
+        Command::Undelete(line) => upkeep::undelete(line),
         Command::Check { user, place } => check(&place.load()?, user),
     }
 }
@@ -179,10 +186,23 @@ mod tests {
             "pillarbox user remove anna --config f --delete-mail",
             "pillarbox check --config f",
             "pillarbox check --config f anna",
+            "pillarbox backup --config f d",
+            "pillarbox backup d anna bert --prune --config f",
+            "pillarbox backup --verify d",
+            "pillarbox undelete anna --list --since 3d --mailbox Work --config f",
+            "pillarbox undelete --config f anna --to Back --copies",
         ] {
             assert!(Line::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        for line in ["pillarbox", "pillarbox fly", "pillarbox user add", "pillarbox serve --confg f"] {
+        for line in [
+            "pillarbox",
+            "pillarbox fly",
+            "pillarbox user add",
+            "pillarbox serve --confg f",
+            "pillarbox backup",
+            "pillarbox backup d anna --verify",
+            "pillarbox undelete anna --list --to x",
+        ] {
             assert!(Line::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -13,8 +13,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::{debug, info, warn};
 
 use super::place::Place;
-use super::{MOST_LINE_BYTES, Reply, Request};
+use super::{MOST_LINE_BYTES, Reply, Request, upkeep};
 use crate::login::{EndReason, Login, Sessions};
+use crate::mailstore::MailStore;
 use crate::types::AccountId;
 
 /// How many questions are answered at a time.
@@ -33,6 +34,7 @@ pub type Reload = dyn Fn() -> Result<String, String> + Send + Sync;
 pub struct ControlHost {
     pub login: Arc<Login>,
     pub sessions: Arc<Sessions>,
+    pub store: MailStore,
     pub started: Instant,
     pub check: Box<Check>,
     pub delete_mail: Box<DeleteMail>,
@@ -170,6 +172,7 @@ async fn obey(request: Request, host: Arc<ControlHost>, tell: &mpsc::Sender<Repl
                 Err(reason) => Reply::Failed(reason),
             }
         }
+        Request::Upkeep(question) => upkeep::obey(question, host, tell).await,
         Request::Reload => match blocking(move || (host.reload)()).await {
             Ok(done) => Reply::Done(done),
             Err(reason) => Reply::Failed(reason),
@@ -197,7 +200,9 @@ async fn end_sessions(host: &ControlHost, name: &str, account: AccountId, reason
 }
 
 /// Runs what blocks on a thread of its own: such questions are rare and may take hours.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
     let (answer, outcome) = oneshot::channel();
     let thread = std::thread::Builder::new().name("control".into());
     let started = thread.spawn(move || {
@@ -214,6 +219,7 @@ mod tests {
     use super::super::client::{AskError, ask};
     use super::*;
     use crate::config::Config;
+    use crate::mailstore::Options;
     use crate::mailstore::directory::Directory;
     use arc_swap::ArcSwap;
 
@@ -233,6 +239,7 @@ mod tests {
         let host = ControlHost {
             login: Login::new(directory, config).expect("started"),
             sessions: sessions.clone(),
+            store: MailStore::open(&data_dir, Options::default()).expect("opened"),
             started: Instant::now(),
             check: Box::new(|user, tell| {
                 for n in 0..200 {

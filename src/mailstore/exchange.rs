@@ -105,14 +105,14 @@ fn plain_name(text: &str, id: AccountId) -> io::Result<&str> {
 
 /// `7.damaged-20260102T030405Z`, and on with a number when that is taken.
 fn free_name(accounts: &Path, id: AccountId, kept: Kept, now_secs: i64) -> String {
-    let base = format!("{id}.{}-{}", kept.word(), compact(now_secs));
+    let base = format!("{id}.{}-{}", kept.word(), compact_time(now_secs));
     let names = std::iter::once(base.clone()).chain((2..).map(|n| format!("{base}-{n}")));
     let free = names.into_iter().find(|name| !accounts.join(name).exists());
     free.unwrap_or(base)
 }
 
 /// A moment as it stands in names: `20260102T030405Z`.
-pub fn compact(unix_secs: i64) -> String {
+pub fn compact_time(unix_secs: i64) -> String {
     let (date, second) = DateTime::utc(unix_secs).clock();
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{:04}{:02}{:02}T{hour:02}{minute:02}{second:02}Z", date.year(), date.month(), date.day())

@@ -5,6 +5,7 @@
 mod account;
 mod across;
 mod arrive;
+pub mod backup;
 mod binary;
 mod blobs;
 mod care;
@@ -57,12 +58,13 @@ use owner::lock as guard;
 use shared::Shared;
 
 pub use account::Mailbox;
+pub use care::wait_for;
 pub use check::Findings;
 pub use copy::Copied;
 pub use draft::{Draft, Prepared};
 pub use error::{Error, Result};
 pub use events::{Event, Kinds, News, What};
-pub use exchange::Kept;
+pub use exchange::{Kept, compact_time};
 pub use flagsets::{Interned, Table as FlagTable};
 pub use lease::{Holder, LEASE_TIME, Purpose};
 pub use mailboxes::Created;
@@ -135,14 +137,7 @@ impl MailStore {
 
     /// The accounts that have a store.
     pub fn accounts(&self) -> Result<Vec<AccountId>> {
-        let mut ids = Vec::new();
-        for entry in fs::read_dir(self.shared.data_dir.join("accounts"))? {
-            if let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
-                ids.push(AccountId(id));
-            }
-        }
-        ids.sort();
-        Ok(ids)
+        Ok(backup::accounts_in(&self.shared.data_dir)?)
     }
 
     /// True when the account's store was made.

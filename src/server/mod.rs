@@ -21,6 +21,7 @@ use self::connection::Gate;
 use self::listen::Listener;
 use self::shutdown::{Signal, Signals};
 use self::tls::Tls;
+use crate::care::AtRest;
 use crate::config::{BadConfig, Config};
 use crate::control::ControlHost;
 use crate::control::service::ControlSocket;
@@ -72,11 +73,15 @@ pub fn check_config(file: &Path) -> Result<Config, BadConfig> {
 /// True: there is none.
 pub fn check_at_rest(config: &Config, user: Option<&str>, tell: &mut dyn FnMut(String)) -> Result<bool, String> {
     let data_dir = lock::find(&config.data_dir).map_err(|error| error.to_string())?;
-    let _lock = DataLock::take(&data_dir).map_err(|error| error.to_string())?;
+    check_data(at_rest(config)?.store(), &data_dir, config, user, tell)
+}
+
+/// The data directory of a server that does not run, owned until the value is dropped.
+pub fn at_rest(config: &Config) -> Result<AtRest, String> {
+    let data_dir = lock::find(&config.data_dir).map_err(|error| error.to_string())?;
+    let data_lock = DataLock::take(&data_dir).map_err(|error| error.to_string())?;
     let store = MailStore::open(&data_dir, store_options(config)).map_err(|error| error.to_string())?;
-    let outcome = check_data(&store, &data_dir, config, user, tell);
-    store.close();
-    outcome
+    Ok(AtRest::new(store, data_lock))
 }
 
 /// Checks users and mail; whoever calls owns the data directory.
@@ -234,6 +239,7 @@ impl House {
         ControlHost {
             login: host.login.clone(),
             sessions: host.sessions.clone(),
+            store: host.store.clone(),
             started: self.started,
             check: Box::new(move |user, tell| {
                 check_data(&check_host.store, &check_dir, &config.load_full(), user, tell)

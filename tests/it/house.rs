@@ -51,6 +51,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["server/tls.rs"]),
     ("rustls_pemfile", &["server/tls.rs"]),
     ("clap", &["cli"]),
+    ("indicatif", &["cli"]),
 ];
 
 /// Rooms that are read, tested and fuzzed as plain functions.
