@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, params};
 
 use super::account::AccountState;
+use super::blobs;
 use super::crash;
 use super::draft::on_writer;
 use super::error::Result;
@@ -102,7 +102,7 @@ impl AccountState {
         on_writer(self, move || {
             let now = account.shared.clock.now_secs();
             let mut old = Vec::new();
-            for (name, ctime) in account.blob_files()? {
+            for (name, ctime) in blobs::files_with_ctime(&account.dir)? {
                 if now - ctime > ORPHAN_SECS && !lock(&account.files_in_flight).contains(&name) {
                     old.push(name);
                 }
@@ -112,21 +112,6 @@ impl AccountState {
             Ok(strays.len())
         })
         .await
-    }
-
-    /// Every file below `blobs/` with its ctime.
-    pub fn blob_files(&self) -> Result<Vec<(String, i64)>> {
-        let mut files = Vec::new();
-        let Ok(shelves) = fs::read_dir(self.dir.join("blobs")) else { return Ok(files) };
-        for shelf in shelves {
-            let shelf = shelf?;
-            for file in fs::read_dir(shelf.path())? {
-                let file = file?;
-                let name = format!("{}/{}", shelf.file_name().to_string_lossy(), file.file_name().to_string_lossy());
-                files.push((name, file.metadata()?.ctime()));
-            }
-        }
-        Ok(files)
     }
 
     fn without_row(&self, files: Vec<String>) -> Result<Vec<String>> {

@@ -324,11 +324,13 @@ fn subject_of(conn: &Connection, cid: u32) -> Result<String> {
         .prepare_cached("SELECT envelope FROM structure WHERE cid = ?")?
         .query_row([cid], |row| row.get(0))
         .optional()?;
-    let subject = envelope.as_deref().and_then(|envelope| {
-        let (_date, rest) = nstring(envelope.strip_prefix(b"(")?)?;
-        Some(nstring(rest.strip_prefix(b" ")?)?.0)
-    });
-    Ok(decode_header_value(&subject.unwrap_or_default()))
+    Ok(decode_header_value(&envelope.as_deref().and_then(subject_in).unwrap_or_default()))
+}
+
+/// The subject in a stored ENVELOPE, as it stood in the header.
+pub fn subject_in(envelope: &[u8]) -> Option<Vec<u8>> {
+    let (_date, rest) = nstring(envelope.strip_prefix(b"(")?)?;
+    Some(nstring(rest.strip_prefix(b" ")?)?.0)
 }
 
 /// Reads one nstring of a stored ENVELOPE; gives its octets, none for NIL, and what stands behind it.
