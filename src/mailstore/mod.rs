@@ -34,6 +34,7 @@ mod pages;
 mod place;
 mod quota;
 mod reading;
+mod recount;
 pub mod repair;
 mod retention;
 mod search;

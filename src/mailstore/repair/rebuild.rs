@@ -12,9 +12,10 @@ use super::collect::{Collected, MessageRow};
 use super::note::{self, Damaged};
 use super::source::{Source, Table, tables};
 use super::tree::Names;
-use super::write::{NewMailbox, NewMessage, Written, raise_sequence, write_all};
+use super::write::{NewMailbox, NewMessage, Written, write_all};
 use super::{Report, Rescue};
 use crate::mailstore::error::{Error, Result};
+use crate::mailstore::recount::raise_sequence;
 use crate::message::fields;
 use crate::types::date::DateTime;
 

@@ -9,7 +9,7 @@ use super::build::Kept;
 use super::collect::{Collected, MailboxRow};
 use crate::mailstore::account::ATTR_NOSELECT;
 use crate::mailstore::error::{Error, Result};
-use crate::mailstore::snapshot::{Counters, Members, span_of};
+use crate::mailstore::recount::{flagsets, raise_sequence, recount};
 use crate::types::date::DateTime;
 use crate::types::{FlagSet, Keyword, MailboxName};
 
@@ -143,7 +143,11 @@ pub fn write_all(
             }
         }
         write_mailbox(conn, *id, mailbox, uid_next, all, written)?;
-        write_messages(conn, *id, mailbox, &mut sets, &mut refs, written)?;
+        write_messages(conn, *id, mailbox, &mut sets, &mut refs)?;
+    }
+    let known = flagsets(conn)?;
+    for id in mailboxes.keys() {
+        recount(conn, *id, &known)?;
     }
     for ((mbox, uid), removed) in &all.removed {
         let is_there = mailboxes.get(mbox).is_some_and(|mailbox| mailbox.messages.contains_key(uid));
@@ -213,13 +217,10 @@ fn write_mailbox(
         }
     }
     let keywords: Vec<&str> = keywords.iter().map(Keyword::as_str).collect();
-    let mut counters = Counters::default();
-    mailbox.messages.values().for_each(|message| counters.add(&Counters::of(&message.flags, message.kept.size)));
     conn.prepare_cached(
         "INSERT INTO mailbox(id, parent, name, uidvalidity, uidnext, modseq, recent_from, attrs, special_use,
-                             seen_per_user, messages, unseen, deleted, deleted_bytes, bytes, keywords, expunged_floor,
-                             expunged_rows)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                             seen_per_user, keywords, expunged_floor, expunged_rows)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         id,
@@ -232,11 +233,6 @@ fn write_mailbox(
         if mailbox.is_noselect && mailbox.messages.is_empty() { ATTR_NOSELECT } else { 0 },
         mailbox.row.special_use,
         mailbox.row.seen_per_user,
-        mailbox.messages.len() as i64,
-        counters.unseen,
-        counters.deleted,
-        counters.deleted_bytes as i64,
-        counters.bytes as i64,
         keywords.join(" "),
         floor,
         remembered as i64,
@@ -250,9 +246,7 @@ fn write_messages(
     mailbox: &NewMailbox,
     sets: &mut Sets,
     refs: &mut HashMap<u32, i64>,
-    written: &Written,
 ) -> Result<()> {
-    let mut spans: BTreeMap<u32, (Members, Counters, i64)> = BTreeMap::new();
     let mut insert = conn.prepare_cached("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     for (uid, message) in &mailbox.messages {
         insert.execute(params![
@@ -267,28 +261,6 @@ fn write_messages(
             message.kept.id,
         ])?;
         *refs.entry(message.kept.id).or_default() += 1;
-        let lo = span_of(*uid);
-        let span = spans.entry(lo).or_insert_with(|| (Members::empty(lo), Counters::default(), 0));
-        span.0.insert(*uid);
-        span.1.add(&Counters::of(&message.flags, message.kept.size));
-        span.2 = span.2.max(message.modseq);
-    }
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO span(mbox, lo, count, unseen, deleted, deleted_bytes, bytes, max_modseq, members)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )?;
-    for (lo, (members, counters, modseq)) in spans {
-        insert.execute(params![
-            id,
-            lo,
-            members.count,
-            counters.unseen,
-            counters.deleted,
-            counters.deleted_bytes as i64,
-            counters.bytes as i64,
-            if mailbox.is_changed { written.modseq } else { modseq },
-            members.stored(),
-        ])?;
     }
     Ok(())
 }
@@ -368,15 +340,6 @@ fn write_counters(conn: &Connection, all: &Collected, written: &Written) -> Resu
     }
     for (table, next) in [("mailbox", written.next_mailbox), ("flagset", written.next_flagset)] {
         raise_sequence(conn, table, next - 1)?;
-    }
-    Ok(())
-}
-
-/// Makes a table go on above `last`.
-pub fn raise_sequence(conn: &Connection, table: &str, last: i64) -> Result<()> {
-    let raised = conn.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", params![last, table])?;
-    if raised == 0 {
-        conn.execute("INSERT INTO sqlite_sequence(name, seq) VALUES (?, ?)", params![table, last])?;
     }
     Ok(())
 }
