@@ -7,11 +7,15 @@ mod files;
 mod manifest;
 pub mod moment;
 pub mod owner;
+pub mod repair;
+pub mod restore;
 pub mod undelete;
 pub mod verify;
 
 #[cfg(test)]
 mod backup_tests;
+#[cfg(test)]
+mod restore_tests;
 
 pub use owner::{AtRest, Owner};
 

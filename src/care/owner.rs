@@ -7,7 +7,9 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::counted;
 use crate::mailstore::lock::DataLock;
+use crate::mailstore::take_in::{TakenIn, Target};
 use crate::mailstore::{Holder, Kept, LEASE_TIME, MailStore, Purpose, wait_for};
 use crate::types::AccountId;
 
@@ -23,6 +25,18 @@ pub trait Owner: Send + Sync {
     fn release(&self, account: AccountId);
     /// Puts the staged files in the account's place. Gives the name under which the old ones are kept.
     fn exchange(&self, account: AccountId, kept: Kept) -> Result<Option<String>, String>;
+    /// Takes in the folders that lie ready beside the account. The sentence says what came where.
+    fn take_in(&self, account: AccountId, target: &Target) -> Result<String, String>;
+}
+
+/// What was taken in, in a sentence.
+pub fn told(taken: &TakenIn) -> String {
+    let (messages, folders) = (counted(taken.messages, "message"), counted(taken.folders, "folder"));
+    let left_out = match taken.damaged {
+        0 => String::new(),
+        damaged => format!("; {} damaged in the backup and left out", counted(damaged, "message")),
+    };
+    format!("{messages} in {folders} came back into {}{left_out}", taken.folder)
 }
 
 /// This process is the owner, for as long as this value lives.
@@ -69,6 +83,11 @@ impl Owner for AtRest {
 
     fn exchange(&self, account: AccountId, kept: Kept) -> Result<Option<String>, String> {
         self.store.exchange(account, own_holder(), kept).map_err(|error| error.to_string())
+    }
+
+    fn take_in(&self, account: AccountId, target: &Target) -> Result<String, String> {
+        let taken = wait_for(self.store.take_in(account, target.clone()));
+        taken.map(|taken| told(&taken)).map_err(|error| error.to_string())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and the exit code of each outcome. Thin: it asks the rooms below.
 
 mod prompt;
+mod restore;
 mod upkeep;
 mod user;
 
@@ -33,12 +34,17 @@ enum Command {
     User(user::UserCommand),
     /// Copy all mail while the server runs; into the same directory again only what is new
     Backup(upkeep::BackupLine),
+    /// Bring an account, or a folder of one, back out of a backup
+    Restore(restore::RestoreLine),
     /// Bring back mail that was removed
     Undelete(upkeep::UndeleteLine),
     /// Check that all that is stored is whole; works with and without a running server
     Check {
         /// Only what belongs to this user
         user: Option<String>,
+        /// Put what can be saved of a damaged account in its place; the damaged files are kept
+        #[arg(long, requires = "user")]
+        repair: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -122,7 +128,9 @@ fn obey(command: Command) -> Result<(), Failure> {
         Command::User(command) => user::obey(command),
         Command::Backup(line) => upkeep::backup(line),
         Command::Undelete(line) => upkeep::undelete(line),
-        Command::Check { user, place } => check(&place.load()?, user),
+        Command::Restore(line) => restore::restore(line),
+        Command::Check { user: Some(user), repair: true, place } => restore::repair(&place.load()?, &user),
+        Command::Check { user, place, .. } => check(&place.load()?, user),
     }
 }
 
@@ -189,6 +197,10 @@ mod tests {
             "pillarbox backup --config f d",
             "pillarbox backup d anna bert --prune --config f",
             "pillarbox backup --verify d",
+            "pillarbox check anna --repair --config f",
+            "pillarbox restore d anna --yes",
+            "pillarbox restore d anna --mailbox Work --to Old --as bert --config f",
+            "pillarbox restore d --all",
             "pillarbox undelete anna --list --since 3d --mailbox Work --config f",
             "pillarbox undelete --config f anna --to Back --copies",
         ] {
@@ -201,6 +213,10 @@ mod tests {
             "pillarbox serve --confg f",
             "pillarbox backup",
             "pillarbox backup d anna --verify",
+            "pillarbox check --repair",
+            "pillarbox restore d",
+            "pillarbox restore d anna --to x",
+            "pillarbox restore d anna --all",
             "pillarbox undelete anna --list --to x",
         ] {
             assert!(Line::try_parse_from(line.split(' ')).is_err(), "{line}");

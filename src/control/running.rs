@@ -6,6 +6,7 @@ use super::upkeep::{HeldBy, Upkeep};
 use super::{RENEWED, Reply, Request, client};
 use crate::care::Owner;
 use crate::care::owner::own_holder;
+use crate::mailstore::take_in::Target;
 use crate::mailstore::{Kept, Purpose};
 use crate::types::AccountId;
 
@@ -49,5 +50,11 @@ impl Owner for Running {
         let question = Upkeep::Exchange { account: account.0, keep_as: kept.into(), by: Self::by() };
         let name = self.ask(question, &mut |_| {})?;
         Ok(Some(name).filter(|name| !name.is_empty()))
+    }
+
+    fn take_in(&self, account: AccountId, target: &Target) -> Result<String, String> {
+        let (from, to) = (target.from.to_string(), target.to.to_string());
+        let question = Upkeep::TakeIn { account: account.0, from, to, may_exist: target.may_exist };
+        self.ask(question, &mut |_| {})
     }
 }

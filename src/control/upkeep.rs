@@ -10,8 +10,10 @@ use tracing::info;
 
 use super::service::{ControlHost, blocking};
 use super::{RENEWED, Reply};
+use crate::care::owner::told;
 use crate::care::undelete::{Wish, undelete};
 use crate::login::EndReason;
+use crate::mailstore::take_in::Target;
 use crate::mailstore::{Holder, Kept, LEASE_TIME, Purpose, RemovedFilter};
 use crate::types::{AccountId, MailboxName};
 
@@ -28,6 +30,14 @@ pub enum Upkeep {
     LetGo { account: i64, by: HeldBy },
     /// Put the staged files in the place of an account that is held for it.
     Exchange { account: i64, keep_as: KeepAs, by: HeldBy },
+    /// Take in the folders that lie ready beside an account.
+    TakeIn {
+        account: i64,
+        from: String,
+        to: String,
+        #[serde(default)]
+        may_exist: bool,
+    },
     /// Bring removed messages back, or list them.
     Undelete {
         account: i64,
@@ -120,6 +130,16 @@ pub async fn obey(request: Upkeep, host: Arc<ControlHost>, tell: &mpsc::Sender<R
             match exchanged.await {
                 Ok(name) => Reply::Done(name.unwrap_or_default()),
                 Err(reason) => Reply::Failed(reason),
+            }
+        }
+        Upkeep::TakeIn { account, from, to, may_exist } => {
+            let (from, to) = match (MailboxName::new(&from), MailboxName::new(&to)) {
+                (Ok(from), Ok(to)) => (from, to),
+                (Err(bad), _) | (_, Err(bad)) => return Reply::Failed(bad.to_string()),
+            };
+            match host.store.take_in(AccountId(account), Target { from, to, may_exist }).await {
+                Ok(taken) => Reply::Done(told(&taken)),
+                Err(error) => Reply::Failed(error.to_string()),
             }
         }
         Upkeep::Undelete { account, list, since, mailbox, to, copies } => {

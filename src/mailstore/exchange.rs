@@ -34,6 +34,11 @@ pub fn staged_dir(data_dir: &Path, id: AccountId) -> PathBuf {
     data_dir.join("accounts").join(format!("{id}.staged"))
 }
 
+/// True while an exchange was decided and is not finished.
+pub fn is_pending(data_dir: &Path, id: AccountId) -> bool {
+    intent_file(data_dir, id).exists()
+}
+
 fn intent_file(data_dir: &Path, id: AccountId) -> PathBuf {
     data_dir.join("accounts").join(format!("{id}.exchange"))
 }

@@ -36,6 +36,7 @@ mod quota;
 mod reading;
 mod recount;
 pub mod repair;
+pub mod restore;
 mod retention;
 mod search;
 mod shared;
@@ -44,6 +45,7 @@ mod space;
 mod store_flags;
 mod streams;
 mod sweep;
+pub mod take_in;
 mod turn;
 mod undelete;
 mod view;
@@ -66,7 +68,7 @@ pub use copy::Copied;
 pub use draft::{Draft, Prepared};
 pub use error::{Error, Result};
 pub use events::{Event, Kinds, News, What};
-pub use exchange::{Kept, compact_time};
+pub use exchange::{Kept, compact_time, is_pending, staged_dir};
 pub use flagsets::{Interned, Table as FlagTable};
 pub use lease::{Holder, LEASE_TIME, Purpose};
 pub use mailboxes::Created;
@@ -236,7 +238,8 @@ fn open_account(shared: &Arc<Shared>, id: AccountId) -> Result<Arc<AccountState>
     if let Some(state) = guard(&shared.accounts).get(&id) {
         return Ok(state.clone());
     }
-    if shared.leases.is_parked(id) {
+    // Half exchanged, which only a failing disk leaves in a running server: the next start finishes it.
+    if shared.leases.is_parked(id) || exchange::is_pending(&shared.data_dir, id) {
         return Err(Error::Unavailable);
     }
     let dir = shared.account_dir(id);

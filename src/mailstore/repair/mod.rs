@@ -15,9 +15,10 @@ mod write;
 #[cfg(test)]
 mod damage_tests;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
+pub(super) use build::see_file;
 use collect::Collected;
 use source::Table;
 
@@ -96,6 +97,22 @@ pub enum Repaired {
 /// Looks an account's files through and, if anything is wrong with them, makes a whole store of what can be read, in
 /// `staged`. `workshop` is room for the work; both must not be there. Nobody may use the account meanwhile.
 pub fn repair(account_dir: &Path, workshop: &Path, staged: &Path, key: &[u8; 16], now: i64) -> Result<Repaired> {
+    put_together(account_dir, workshop, staged, &Rules { key, now, is_forced: false })
+}
+
+/// The same, also when nothing is wrong: all that is derived is made anew, under this key.
+pub fn repair_always(account_dir: &Path, workshop: &Path, staged: &Path, key: &[u8; 16], now: i64) -> Result<Repaired> {
+    put_together(account_dir, workshop, staged, &Rules { key, now, is_forced: true })
+}
+
+struct Rules<'a> {
+    key: &'a [u8; 16],
+    now: i64,
+    is_forced: bool,
+}
+
+fn put_together(account_dir: &Path, workshop: &Path, staged: &Path, rules: &Rules<'_>) -> Result<Repaired> {
+    let Rules { key, now, is_forced } = *rules;
     let (source, target) = (workshop.join("source"), workshop.join("new"));
     for dir in [workshop, &source, &target] {
         blobs::make_dir(dir)?;
@@ -105,7 +122,7 @@ pub fn repair(account_dir: &Path, workshop: &Path, staged: &Path, key: &[u8; 16]
     // The check reads bodies where they are; nothing writes through this name.
     std::os::unix::fs::symlink(&bodies, source.join("blobs"))?;
     let found = match inspect(&source, now) {
-        Ok(found) if found.is_empty() => return Ok(Repaired::NotNeeded),
+        Ok(found) if found.is_empty() && !is_forced => return Ok(Repaired::NotNeeded),
         Ok(found) => found,
         Err(error) => vec![error.to_string()],
     };
@@ -164,9 +181,4 @@ pub fn workshop_dir(accounts: &Path, account: i64) -> PathBuf {
 pub fn key_of(data_dir: &Path) -> Result<[u8; 16]> {
     let octets = fs::read(data_dir.join("hash.key"))?;
     octets.try_into().map_err(|_| Error::Fault("hash.key has not 16 octets".into()))
-}
-
-/// Whether a directory can be read at all, told before anything is begun.
-pub fn is_readable(account_dir: &Path) -> std::io::Result<()> {
-    File::open(account_dir)?.metadata().map(|_| ())
 }
