@@ -86,12 +86,13 @@ pub fn copy_database(source: &Path, target: &Path, watch: &mut dyn FnMut(u64, u6
     {
         let copy = Backup::new(&from, &mut to)?;
         loop {
-            match copy.step(STEP_PAGES)? {
+            let step = copy.step(STEP_PAGES)?;
+            super::crash::point("backup.step");
+            match step {
                 StepResult::Done => break,
                 StepResult::More => {}
                 _ => std::thread::sleep(BUSY_WAIT),
             }
-            super::crash::point("backup.step");
             let progress = copy.progress();
             let pages = |count: i32| u64::try_from(count).unwrap_or(0) * page_bytes;
             let total = pages(progress.pagecount);
