@@ -2,7 +2,9 @@
 //! operator, doctor and autoconfig. What is SQL about it lies in the mail store; here are directories, manifests, order
 //! of steps, and words for a person. Everything here blocks and runs in the command's own process.
 
+pub mod autoconfig;
 pub mod backup;
+pub mod doctor;
 mod files;
 mod manifest;
 pub mod moment;

@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and the exit code of each outcome. Thin: it asks the rooms below.
 
+mod advice;
 mod prompt;
 mod restore;
 mod upkeep;
@@ -38,6 +39,10 @@ enum Command {
     Restore(restore::RestoreLine),
     /// Bring back mail that was removed
     Undelete(upkeep::UndeleteLine),
+    /// Examine the machine, the certificate and the running server, and say what to do
+    Doctor(advice::DoctorLine),
+    /// Write the files and DNS records in which mail programs look for a domain's servers
+    Autoconfig(advice::AutoconfigLine),
     /// Check that all that is stored is whole; works with and without a running server
     Check {
         /// Only what belongs to this user
@@ -128,6 +133,8 @@ fn obey(command: Command) -> Result<(), Failure> {
         Command::User(command) => user::obey(command),
         Command::Backup(line) => upkeep::backup(line),
         Command::Undelete(line) => upkeep::undelete(line),
+        Command::Doctor(line) => advice::doctor(line),
+        Command::Autoconfig(line) => advice::autoconfig(line),
         Command::Restore(line) => restore::restore(line),
         Command::Check { user: Some(user), repair: true, place } => restore::repair(&place.load()?, &user),
         Command::Check { user, place, .. } => check(&place.load()?, user),
@@ -198,6 +205,8 @@ mod tests {
             "pillarbox backup d anna bert --prune --config f",
             "pillarbox backup --verify d",
             "pillarbox check anna --repair --config f",
+            "pillarbox doctor --config f --host imap.example.org",
+            "pillarbox autoconfig example.org --out d --config f",
             "pillarbox restore d anna --yes",
             "pillarbox restore d anna --mailbox Work --to Old --as bert --config f",
             "pillarbox restore d --all",

@@ -150,6 +150,18 @@ pub fn domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
     Ok(given)
 }
 
+/// A host, with `:port` behind it or not, or nothing. Kept in lower case.
+pub fn host_and_port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let given = String::deserialize(deserializer)?.to_lowercase();
+    let (host, port) = given.split_once(':').unwrap_or((&given, "465"));
+    let is_host = host.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '.')) && !host.starts_with('.');
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    if !is_host || !is_port || host.is_empty() && given.contains(':') {
+        return Err(de::Error::custom(format!("{given:?} is no host; write it like \"smtp.example.org:465\"")));
+    }
+    Ok(given)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

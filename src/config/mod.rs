@@ -10,7 +10,8 @@ mod settings;
 pub use fault::BadConfig;
 pub use network::Network;
 pub use settings::{
-    AllowPlaintext, Config, Limits, Listen, Log, LogFormat, LogLevel, LoginSettings, Mail, NewMailbox, Security, Tls,
+    AllowPlaintext, Clients, Config, Limits, Listen, Log, LogFormat, LogLevel, LoginSettings, Mail, NewMailbox,
+    Security, Tls,
 };
 
 use std::path::{Path, PathBuf};

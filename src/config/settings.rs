@@ -23,6 +23,7 @@ pub struct Config {
     pub login: LoginSettings,
     pub limits: Limits,
     pub mail: Mail,
+    pub clients: Clients,
     pub quota: Quota,
     pub log: Log,
 }
@@ -246,6 +247,18 @@ pub struct NewMailbox {
     pub special_use: String,
 }
 
+/// What mail programs are told about this service. The server itself acts on none of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clients {
+    /// The name they connect to. Empty: not said.
+    #[serde(deserialize_with = "fields::domain")]
+    pub imap_host: String,
+    /// The name they send mail through, with a port if it is not 465. Empty: not said.
+    #[serde(deserialize_with = "fields::host_and_port")]
+    pub smtp_host: String,
+}
+
 /// What is written to standard error.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -298,6 +311,7 @@ impl Default for Config {
             login: LoginSettings::default(),
             limits: Limits::default(),
             mail: Mail::default(),
+            clients: Clients::default(),
             quota: Quota::default(),
             log: Log::default(),
         }

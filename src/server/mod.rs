@@ -3,6 +3,7 @@
 //! that a client never meets half a server.
 
 mod connection;
+pub mod doctor;
 mod limits;
 mod listen;
 mod logging;
