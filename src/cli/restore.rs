@@ -97,7 +97,9 @@ fn make_user(here: &Directory, name: &str, old: &UserRecord, config: &Config) ->
         user = here.set_disabled(&name, true).map_err(Failure::of)?;
     }
     match client::ask(&config.data_dir, &Request::DirectoryChanged, |_| {}) {
-        Ok(_) | Err(AskError::NotRunning | AskError::Broken(_)) => {}
+        Ok(_) | Err(AskError::NotRunning) => {}
+        // The user is there all the same; only what the server remembers of the name may be old for a while.
+        Err(error) => say(&format!("the running server was not told: {error}")),
     }
     say(&format!("added {name} with the password of {}", old.name));
     Ok(user)

@@ -3,6 +3,7 @@
 //! it ended. Only the server's own user and root are listened to. No password crosses it.
 
 pub mod client;
+mod message;
 mod place;
 pub mod running;
 pub mod service;
@@ -44,6 +45,14 @@ pub enum Request {
     Reload,
     /// What backup, restore, repair and undelete ask.
     Upkeep(upkeep::Upkeep),
+    /// Deliver a message. Answered with `SendMessage`, it follows in pieces; see `message.rs`.
+    Deliver {
+        user: String,
+        #[serde(default)]
+        mailbox: Option<String>,
+        #[serde(default)]
+        sender: Option<String>,
+    },
 }
 
 /// One line of an answer.
@@ -58,6 +67,10 @@ pub enum Reply {
     Found(String),
     /// The end: not done, with the reason.
     Failed(String),
+    /// Now the message may come.
+    SendMessage,
+    /// The end: the message was not delivered; `exit` is the code of sysexits.h for it.
+    Undelivered { exit: u8, reason: String },
 }
 
 #[cfg(test)]
@@ -72,6 +85,10 @@ mod tests {
             (
                 r#"{"do":"user-removed","name":"anna","account":7}"#,
                 Request::UserRemoved { name: "anna".into(), account: 7, delete_mail: false },
+            ),
+            (
+                r#"{"do":"deliver","user":"anna"}"#,
+                Request::Deliver { user: "anna".into(), mailbox: None, sender: None },
             ),
             (r#"{"do":"check"}"#, Request::Check { user: None }),
             (
@@ -88,5 +105,6 @@ mod tests {
             assert_eq!(serde_json::from_str::<Request>(text).expect(text), request);
         }
         assert_eq!(serde_json::to_string(&Reply::Done("fine".into())).expect("written"), r#"{"done":"fine"}"#);
+        assert_eq!(serde_json::to_string(&Reply::SendMessage).expect("written"), r#""send-message""#);
     }
 }

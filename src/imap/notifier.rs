@@ -176,7 +176,14 @@ impl Session {
         let own = selection.own.clone();
         let new = tell(selection, &mut self.channel, manner, telling).await?;
         if !new.is_empty() && !fetch.is_empty() {
-            let cx = super::session::Selected { account, selection, enabled: self.enabled, channel: &mut self.channel };
+            let limit = (&self.host.config.load().protocol).into();
+            let cx = super::session::Selected {
+                account,
+                selection,
+                enabled: self.enabled,
+                channel: &mut self.channel,
+                limit,
+            };
             Box::pin(tell_new(cx, fetch, &new, &own)).await?;
         }
         Ok(())

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Answer, Stop, bad, no, write_answer, write_condition};
+use super::answer::{Stop, bad, no, write_answer, write_condition};
 use super::capability::{Circumstances, offered};
 use super::channel::Channel;
 use super::cmd;
-use super::commands::{Needs, Row, Tell, changes_membership, counts_numbers, enables_condstore, row_of};
+use super::commands::{Tell, changes_membership, enables_condstore, row_of};
+use super::message_limit::MessageLimit;
 use super::notifier::{Moment, Notifier};
 use super::selection::Selection;
 use super::updates::Enabled;
@@ -19,7 +20,7 @@ use crate::config::Config;
 use crate::hub::Listener;
 use crate::login::Ticket;
 use crate::mailstore::Account;
-use crate::types::{Body, Code, Command, Condition, NumSet, Search, Sort, SystemFlag, Thread};
+use crate::types::{Code, Command, Condition};
 use crate::wire::response::write_continuation;
 use crate::wire::{self, Announced, Dialect, Event, Limits, LiteralUse};
 
@@ -27,6 +28,13 @@ use crate::wire::{self, Announced, Dialect, Event, Limits, LiteralUse};
 const BAD_BEFORE_LOGIN: u32 = 3;
 /// The same in a row after login.
 const BAD_AFTER_LOGIN: u32 = 50;
+
+/// Longest literal that need not wait where LITERAL- is spoken (RFC 7888 §5).
+const UNINVITED_OCTETS: u64 = 4096;
+
+/// A command that keeps coming at this many octets a second is waited for, however long it is; slower lines than that
+/// carry no mail program today.
+const SLOWEST_OCTETS: u64 = 256;
 
 /// A session that waits so long lets go of what only a busy one needs.
 const NAP: Duration = Duration::from_secs(1);
@@ -58,7 +66,16 @@ pub struct Session {
     bad_lines: u32,
     commands: u64,
     login_deadline: Instant,
+    partial: Option<Partial>,
     exit: Option<Exit>,
+}
+
+/// A command of which not all has come.
+#[derive(Debug, Clone, Copy)]
+struct Partial {
+    since: Instant,
+    /// What the client had sent by then, in octets.
+    received: u64,
 }
 
 /// Why the loop is to end.
@@ -82,6 +99,7 @@ pub struct Selected<'s> {
     pub selection: &'s mut Selection,
     pub enabled: Enabled,
     pub channel: &'s mut Channel,
+    pub limit: MessageLimit,
 }
 
 /// A literal that was announced and waits for a decision.
@@ -113,7 +131,7 @@ impl Session {
     pub fn new(host: Arc<Host>, peer: Peer, socket: Box<dyn Socket>, ticket: Arc<Ticket>) -> Self {
         let config = host.config.load();
         let limits = &config.limits;
-        let framer = limits_of_strangers(&config);
+        let framer = limits_before_login(&config);
         let channel = Channel::new(socket, framer, limits.write_timeout_seconds);
         let login_deadline = Instant::now() + limits.login_seconds;
         drop(config);
@@ -132,6 +150,7 @@ impl Session {
             bad_lines: 0,
             commands: 0,
             login_deadline,
+            partial: None,
             exit: None,
         }
     }
@@ -167,18 +186,19 @@ impl Session {
 
     /// The capabilities of this moment.
     pub fn capabilities(&self) -> Vec<String> {
+        let tls = self.peer.tls.as_deref();
         let now = Circumstances {
             is_signed_in: !matches!(self.state, State::NotAuthenticated),
             starttls_offered: self.peer.starttls_offered,
             plaintext_allowed: self.peer.plaintext_allowed,
+            mechanism_works: &|mechanism| self.host.login.offers(mechanism, tls),
         };
-        let append_limit = self.host.config.load().limits.message_bytes;
-        let told = |name: &str| match name {
-            // RFC 7889 §3: one limit for all mailboxes, so it is told here.
-            "APPENDLIMIT" => format!("APPENDLIMIT={append_limit}"),
-            name => name.to_string(),
+        let config = self.host.config.load();
+        let is_hidden = |name: &str| {
+            let mut masks = config.capability.iter();
+            masks.any(|mask| mask.hides(name, &self.user, self.peer.listener))
         };
-        offered(now).map(told).collect()
+        offered(now, &config).filter(|name| !is_hidden(name)).collect()
     }
 
     pub fn bye(&mut self, code: Option<&Code>, text: &str) {
@@ -294,7 +314,13 @@ impl Session {
         let is_stranger = matches!(self.state, State::NotAuthenticated);
         let mut deadline = if is_stranger { self.login_deadline } else { Instant::now() + limits.idle_timeout_seconds };
         if self.channel.framer.has_partial_command() {
-            deadline = deadline.min(Instant::now() + limits.partial_command_seconds);
+            // From its first octet on, not from its last: one octet a minute would else hold its place for ever.
+            let received = self.channel.received;
+            let begun = *self.partial.get_or_insert(Partial { since: Instant::now(), received });
+            let earned = Duration::from_secs((received - begun.received) / SLOWEST_OCTETS);
+            deadline = deadline.min(begun.since + limits.partial_command_seconds + earned);
+        } else {
+            self.partial = None;
         }
         drop(config);
         let ticket = self.ticket.clone();
@@ -319,10 +345,15 @@ impl Session {
     async fn literal(&mut self, arriving: Arriving) -> Result<(), Stop> {
         if arriving.head.is_some() {
             self.commands += 1;
-            return cmd::append::append(self, arriving).await;
+            let outcome = cmd::append::append(self, arriving).await;
+            self.partial = None;
+            return outcome;
         }
         if arriving.is_binary {
             let stop = bad("expected a literal without ~ here");
+            return self.refuse_literal(&arriving, arriving.tag.as_deref(), "literal", stop);
+        }
+        if let Err(stop) = self.may_come_uninvited(&arriving) {
             return self.refuse_literal(&arriving, arriving.tag.as_deref(), "literal", stop);
         }
         // RFC 7888 §4: before login nobody may send much.
@@ -337,6 +368,19 @@ impl Session {
                 self.refuse_literal(&arriving, arriving.tag.as_deref(), "literal", stop)
             }
         }
+    }
+
+    /// Refuses what is too large for a literal that did not wait, where LITERAL- is spoken (RFC 7888 §5).
+    pub fn may_come_uninvited(&self, arriving: &Arriving) -> Result<(), Stop> {
+        let is_bounded = arriving.non_sync && self.host.config.load().protocol.literal_minus;
+        if is_bounded && arriving.octets > UNINVITED_OCTETS {
+            return Err(Stop::Refused {
+                condition: Condition::Bad,
+                code: Some(Code::TooBig),
+                text: format!("expected a literal of more than {UNINVITED_OCTETS} octets to wait for its invitation"),
+            });
+        }
+        Ok(())
     }
 
     /// Refuses a command whose literal is not wanted. Its octets are never run as commands.
@@ -365,12 +409,12 @@ impl Session {
     /// Runs one command and writes its tagged line.
     async fn perform(&mut self, command: Command) -> Result<(), Stop> {
         self.commands += 1;
+        self.partial = None;
         let Command { tag, body } = command;
         let row = row_of(&body);
         let is_own_doing = changes_membership(&body);
         let started = Instant::now();
-        let may_run = self.in_right_state(row).and_then(|()| self.within_limits(&body));
-        let answer = match may_run.and_then(|()| self.counts_by(!counts_numbers(&body))) {
+        let answer = match self.may_run(row, &body) {
             Ok(()) => {
                 if enables_condstore(&body) {
                     self.enable_condstore();
@@ -417,56 +461,6 @@ impl Session {
         }
     }
 
-    fn in_right_state(&self, row: Row) -> Result<(), Stop> {
-        match (row.needs, &self.state) {
-            (Needs::Any, _)
-            | (Needs::NotAuthenticated, State::NotAuthenticated)
-            | (Needs::Authenticated, State::Authenticated(_) | State::Selected(..))
-            | (Needs::Selected, State::Selected(..)) => Ok(()),
-            (Needs::NotAuthenticated, _) => Err(bad(format!("{} is not possible after logging in", row.word))),
-            (_, State::NotAuthenticated) => Err(bad(format!("{} is not possible before logging in", row.word))),
-            (Needs::Selected, State::Authenticated(_)) => Err(bad(format!("{} needs a selected mailbox", row.word))),
-        }
-    }
-
-    /// The operator's bounds on what one command may hold; the parser's own are wider.
-    fn within_limits(&self, body: &Body) -> Result<(), Stop> {
-        let config = self.host.config.load();
-        let limits = &config.limits;
-        let sets: Vec<&NumSet> = match body {
-            Body::Fetch(fetch) => vec![&fetch.set],
-            Body::Store(store) => {
-                within_keywords(store.flags.len(), limits.keywords_per_mailbox)?;
-                vec![&store.set]
-            }
-            Body::Copy(copy) | Body::Move(copy) => vec![&copy.set],
-            Body::UidExpunge(set) => vec![set],
-            Body::Search(Search { key, .. }) | Body::Sort(Sort { key, .. }) | Body::Thread(Thread { key, .. }) => {
-                if key.depth() > limits.nesting {
-                    return Err(bad(format!("the search nests deeper than {} levels", limits.nesting)));
-                }
-                key.sets()
-            }
-            _ => Vec::new(),
-        };
-        if sets.iter().any(|set| set.ranges() > limits.set_ranges) {
-            return Err(no(Code::Limit, format!("a set may have {} ranges at most", limits.set_ranges)));
-        }
-        Ok(())
-    }
-
-    /// Refuses sequence numbers to a client that has switched them off (RFC 9586 §3).
-    pub fn counts_by(&self, uid: bool) -> Result<(), Stop> {
-        if self.enabled.uid_only && !uid {
-            return Err(Stop::Refused {
-                condition: Condition::Bad,
-                code: Some(Code::UidRequired),
-                text: "sequence numbers are switched off; use the command's UID form".into(),
-            });
-        }
-        Ok(())
-    }
-
     /// How this client is spoken to.
     pub fn dialect(&self) -> Dialect {
         self.enabled.dialect()
@@ -486,22 +480,11 @@ impl Session {
     pub fn selected(&mut self) -> Result<Selected<'_>, Stop> {
         match &mut self.state {
             State::Selected(account, selection) => {
-                Ok(Selected { account, selection, enabled: self.enabled, channel: &mut self.channel })
+                let limit = MessageLimit::from(&self.host.config.load().protocol);
+                Ok(Selected { account, selection, enabled: self.enabled, channel: &mut self.channel, limit })
             }
             _ => Err(bad("select a mailbox first")),
         }
-    }
-
-    /// Forgets who the client is, and all it has switched on.
-    pub fn sign_out(&mut self) {
-        self.state = State::NotAuthenticated;
-        self.user.clear();
-        self.enabled = Enabled::default();
-        self.notifier = None;
-        self.asked_capability = false;
-        let config = self.host.config.load();
-        self.login_deadline = Instant::now() + config.limits.login_seconds;
-        self.channel.framer.set_limits(limits_of_strangers(&config));
     }
 
     /// Leaves the selected mailbox, if there is one.
@@ -512,60 +495,28 @@ impl Session {
         };
     }
 
+    /// Back to the beginning of the session, with TLS and the client's ID as they are (RFC 8437 §3, §4.1).
+    pub fn forget_user(&mut self) {
+        self.state = State::NotAuthenticated;
+        self.user.clear();
+        self.enabled = Enabled::default();
+        self.notifier = None;
+        self.asked_capability = false;
+        self.bad_lines = 0;
+        self.ticket.signed_out();
+        let config = self.host.config.load();
+        self.login_deadline = Instant::now() + config.limits.login_seconds;
+        // The next command may be here already (RFC 8437 §3), so the octets that came stay.
+        self.channel.framer.set_limits(limits_before_login(&config));
+    }
+
     pub fn leave(&mut self, exit: Exit) {
         self.exit = Some(exit);
     }
-
-    async fn dispatch(&mut self, tag: &str, body: Body) -> Answer {
-        match body {
-            Body::Capability => cmd::any::capability(self),
-            Body::Noop | Body::Check => Ok(super::answer::Done::default()),
-            Body::Logout => cmd::any::logout(self),
-            Body::Id(pairs) => cmd::any::id(self, &pairs),
-            Body::StartTls => cmd::login::starttls(self),
-            Body::Authenticate(arguments) => cmd::login::authenticate(self, tag, arguments).await,
-            Body::Login(arguments) => cmd::login::login(self, arguments).await,
-            Body::Enable(names) => cmd::enable::enable(self, &names),
-            Body::Select(arguments) => cmd::select::select(self, arguments, false).await,
-            Body::Examine(arguments) => cmd::select::select(self, arguments, true).await,
-            Body::Close => cmd::select::close(self).await,
-            Body::Unselect => cmd::select::unselect(self),
-            Body::Create(arguments) => cmd::mailbox::create(self, arguments).await,
-            Body::Delete(name) => cmd::mailbox::delete(self, name).await,
-            Body::Rename(arguments) => cmd::mailbox::rename(self, arguments).await,
-            Body::Subscribe(name) => cmd::mailbox::subscribe(self, name, true).await,
-            Body::Unsubscribe(name) => cmd::mailbox::subscribe(self, name, false).await,
-            Body::Namespace => cmd::list::namespace(self.signed_in()?),
-            Body::List(arguments) => cmd::list::list(self.signed_in()?, &arguments).await,
-            Body::Lsub(arguments) => cmd::lsub::lsub(self.signed_in()?, &arguments).await,
-            Body::Status(arguments) => cmd::status::status(self.signed_in()?, arguments).await,
-            Body::Idle => cmd::idle::idle(self).await,
-            Body::Append(arguments) => cmd::append::append_stored(self, arguments).await,
-            Body::Notify(arguments) => cmd::notify::notify(self, arguments).await,
-            Body::Compress => cmd::compress::compress(self),
-            Body::Unauthenticate => Ok(cmd::login::unauthenticate(self)),
-            Body::GetQuota(root) => cmd::quota::get(self, &root).await,
-            Body::GetQuotaRoot(mailbox) => cmd::quota::get_root(self, mailbox).await,
-            Body::SetQuota(arguments) => cmd::quota::set(self, arguments).await,
-            Body::UidBatches(arguments) => cmd::uid_batches::uid_batches(self.selected()?, tag, arguments),
-            Body::Partial(_) => Err(no(Code::Cannot, "PARTIAL is not offered")),
-            Body::Find(_) => Err(no(Code::Cannot, "FIND is not offered")),
-            Body::BBoard(_) => Err(no(Code::Cannot, "there are no bulletin boards here")),
-            Body::Expunge => cmd::expunge::expunge(self.selected()?, None).await,
-            Body::UidExpunge(set) => cmd::expunge::expunge(self.selected()?, Some(&set)).await,
-            Body::Search(arguments) => cmd::search::search(self.selected()?, tag, arguments).await,
-            Body::Sort(_) => Err(no(Code::Cannot, "SORT is not offered")),
-            Body::Thread(_) => Err(no(Code::Cannot, "THREAD is not offered")),
-            Body::Fetch(arguments) => cmd::fetch::fetch(self.selected()?, arguments).await,
-            Body::Store(arguments) => cmd::store::store(self.selected()?, arguments).await,
-            Body::Copy(arguments) => cmd::copy::copy(self, arguments).await,
-            Body::Move(arguments) => cmd::copy::move_messages(self, arguments).await,
-        }
-    }
 }
 
-/// What may be sent before login (RFC 7888 §4).
-fn limits_of_strangers(config: &Config) -> Limits {
+/// RFC 7888 §4: before login nobody may send much.
+fn limits_before_login(config: &Config) -> Limits {
     Limits { line_bytes: config.limits.line_bytes_before_login, held_bytes: 4096, literals: 4 }
 }
 
@@ -575,14 +526,6 @@ async fn changed(listener: Option<Listener>) {
         Some(mut listener) => listener.changed().await,
         None => std::future::pending().await,
     }
-}
-
-/// More flags than a mailbox may have keywords cannot all be stored; said before they are sorted.
-pub fn within_keywords(flags: usize, most: usize) -> Result<(), Stop> {
-    if flags > most + SystemFlag::ALL.len() {
-        return Err(no(Code::Limit, format!("a mailbox may have {most} keywords at most")));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

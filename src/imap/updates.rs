@@ -42,9 +42,9 @@ pub struct Manner {
 }
 
 impl Manner {
-    /// RFC 7162 §3.2.4: whoever is told MODSEQ is told the UID too.
+    /// RFC 7162 §3.2.4: whoever is told MODSEQ is told the UID too. With UIDONLY every line begins with it.
     fn tells_uid(self) -> bool {
-        self.with_uid || self.enabled.condstore
+        !self.enabled.uid_only && (self.with_uid || self.enabled.condstore)
     }
 }
 

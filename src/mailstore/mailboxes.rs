@@ -111,6 +111,8 @@ impl Turn<'_> {
     pub fn create(&mut self, name: &MailboxName, special_use: &str) -> Result<Created> {
         let mark = self.mark();
         self.check_uses(special_use)?;
+        let usual = if special_use.is_empty() { self.usual_use(name) } else { String::new() };
+        let special_use = if special_use.is_empty() { &usual } else { special_use };
         let mut levels = name.levels();
         if levels.next() == Some("INBOX") && levels.next().is_some_and(|second| second.eq_ignore_ascii_case("INBOX")) {
             return Err(Error::Forbidden("a mailbox INBOX below INBOX would be mistaken for INBOX itself"));
@@ -146,6 +148,15 @@ impl Turn<'_> {
         let modseqs = self.modseqs_since(mark);
         let mailbox_id = object_ids::of_mailbox(self.account.id, &mailbox);
         Ok(Created { id: mailbox.id, uid_validity: mailbox.uid_validity, modseqs, mailbox_id })
+    }
+
+    /// What a mailbox of this name is for in a new account, when no other has that use: somebody who deletes Sent and
+    /// makes it again, or whose program makes it, wants the same as before.
+    // RFC 6154 §3: a server may give a use to a mailbox that is made without one.
+    fn usual_use(&self, name: &MailboxName) -> String {
+        let usual = self.account.shared.options.new_account_mailboxes.iter().find(|(own, _)| own == name.as_str());
+        let free = usual.filter(|(_, special_use)| self.check_uses(special_use).is_ok());
+        free.map(|(_, special_use)| special_use.clone()).unwrap_or_default()
     }
 
     /// A use is one mailbox's (RFC 6154 §3 leaves that to the server): programs that look for Sent must not find two.

@@ -132,6 +132,16 @@ impl Account {
         if mailbox.is_noselect { Err(Error::NotSelectable) } else { Ok(mailbox) }
     }
 
+    /// The one mailbox whose name differs from `name` in the case of letters only. `None`: there is none, or several.
+    pub fn only_alike(&self, name: &MailboxName) -> Option<Arc<Mailbox>> {
+        let lower = |name: &MailboxName| name.as_str().chars().flat_map(char::to_lowercase).collect::<String>();
+        let (tree, wanted) = (self.state.tree(), lower(name));
+        let is_alike = |mailbox: &&Arc<Mailbox>| !mailbox.is_noselect && lower(&mailbox.name) == wanted;
+        let mut alike = tree.iter().filter(is_alike);
+        let first = alike.next()?.clone();
+        alike.next().is_none().then_some(first)
+    }
+
     /// STATUS: from counters, whatever the mailbox's size.
     pub async fn status(&self, name: &MailboxName) -> Result<Status> {
         let mailbox = self.find(name)?;

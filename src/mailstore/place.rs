@@ -146,7 +146,7 @@ impl Prepared {
 }
 
 /// The role of In-Reply-To: behind all that may stand in References.
-const IN_REPLY_TO: i64 = 32_767;
+pub const IN_REPLY_TO: i64 = 32_767;
 
 /// A reference's role as its row has it; `place` is where it stands among them all.
 fn role_number(role: ReferenceRole, place: usize) -> i64 {
@@ -159,14 +159,23 @@ fn role_number(role: ReferenceRole, place: usize) -> i64 {
 
 impl Turn<'_> {
     pub fn place(&mut self, mailbox: &MailboxName, messages: &[NewMessage]) -> Result<Placed> {
+        self.place_each(mailbox, messages.iter().map(|m| (&m.prepared, &m.flags, m.internal_date)))
+    }
+
+    /// The same for messages that somebody else holds, each with its flags and its INTERNALDATE.
+    pub fn place_each<'m>(
+        &mut self,
+        mailbox: &MailboxName,
+        messages: impl Iterator<Item = (&'m Prepared, &'m FlagSet, Option<DateTime>)>,
+    ) -> Result<Placed> {
         let mailbox = self.selectable(mailbox)?;
         let modseq = self.next_modseq();
         let mut uids = UidRuns::new();
-        for message in messages {
-            let content = self.content(&message.prepared, 1)?;
-            let flagset = self.intern(&message.flags)?;
+        for (prepared, flags, date) in messages {
+            let content = self.content(prepared, 1)?;
+            let flagset = self.intern(flags)?;
             let uid = self.next_uid(mailbox.id)?;
-            let date = message.internal_date.unwrap_or(DateTime { unix_seconds: self.now, zone_minutes: 0 });
+            let date = date.unwrap_or(DateTime { unix_seconds: self.now, zone_minutes: 0 });
             self.conn
                 .prepare_cached(
                     "INSERT INTO message(mbox, uid, modseq, flagset, idate, idate_zone, saved, size, cid)
@@ -180,10 +189,10 @@ impl Turn<'_> {
                     date.unix_seconds,
                     date.zone_minutes,
                     self.now,
-                    message.prepared.size,
+                    prepared.size,
                     content.0,
                 ])?;
-            let size = message.prepared.size;
+            let size = prepared.size;
             self.add_row(mailbox.id, Row { modseq, uid, flagset, content, size })?;
             uids.push(uid.0);
         }

@@ -223,6 +223,21 @@ impl Question {
         self.root.any(&|test| matches!(test, Test::ModSeq(_)))
     }
 
+    /// Those of `uids` that it is asked of: a set it demands outright leaves out the others.
+    pub fn within(&self, uids: UidRuns) -> UidRuns {
+        let demanded = |node: &Node| match node {
+            Node::Test(test) => match &**test {
+                Test::Uids(uids) => Some(uids.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        match &self.root {
+            Node::And(nodes) => nodes.iter().filter_map(demanded).fold(uids, |left, set| left.intersection(&set)),
+            node => demanded(node).map_or_else(|| uids.clone(), |set| uids.intersection(&set)),
+        }
+    }
+
     /// Octets of the longest folded needle.
     pub fn longest_needle(&self) -> usize {
         self.longest_needle

@@ -247,7 +247,8 @@ mod tests {
     }
 
     fn asked(address: SocketAddr, security: Security) -> Weight {
-        door(&Listen { address, security }, Some("localhost"), Some(&RootCertStore::empty())).weight
+        door(&Listen { address, security, proxy_from: Vec::new() }, Some("localhost"), Some(&RootCertStore::empty()))
+            .weight
     }
 
     #[test]
@@ -265,7 +266,8 @@ mod tests {
     #[test]
     fn a_port_that_is_taken_while_no_server_runs_is_a_failure() {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let listen = Listen { address: taken.local_addr().expect("bound"), security: Security::None };
+        let address = taken.local_addr().expect("bound");
+        let listen = Listen { address, security: Security::None, proxy_from: Vec::new() };
         assert_eq!(free(&listen).map(|find| find.weight), Some(Weight::Fail));
         drop(taken);
         assert_eq!(free(&listen).map(|find| find.weight), Some(Weight::Pass));

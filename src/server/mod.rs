@@ -3,10 +3,13 @@
 //! that a client never meets half a server.
 
 mod connection;
+pub mod deliver;
 pub mod doctor;
 mod limits;
 mod listen;
+mod lmtp;
 mod logging;
+mod proxy;
 mod shutdown;
 pub mod tls;
 
@@ -16,18 +19,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use self::connection::Gate;
 use self::listen::Listener;
 use self::shutdown::{Signal, Signals};
-use self::tls::Tls;
+use self::tls::{Tls, TlsDial};
 use crate::care::AtRest;
 use crate::config::{BadConfig, Config};
 use crate::control::ControlHost;
 use crate::control::service::ControlSocket;
 use crate::imap;
-use crate::login::{EndReason, Login, Sessions, names};
+use crate::lmtp::{Host as LmtpHost, Rooms};
+use crate::login::{EndReason, Login, Sessions, names, oauth};
 use crate::mailstore::directory::Directory;
 use crate::mailstore::lock::{self, DataLock};
 use crate::mailstore::{EmptyAfter, MailStore, Options, QuotaLimits, make_room_to_start};
@@ -66,7 +71,9 @@ fn failed(error: impl fmt::Display) -> ServeError {
 /// Reads and checks a configuration all the way: the certificate and its key too.
 pub fn check_config(file: &Path) -> Result<Config, BadConfig> {
     let config = Config::load(file)?;
-    Tls::new(&config).map_err(|fault| BadConfig::at(file, fault.setting, fault.text))?;
+    Tls::new(&config).map_err(|fault| BadConfig::at(file, &fault.setting, fault.text))?;
+    oauth::check(&config.oauth).map_err(|text| BadConfig::at(file, "oauth.jwks_file", text))?;
+    lmtp::check(&config).map_err(|(setting, text)| BadConfig::at(file, setting, text))?;
     Ok(config)
 }
 
@@ -136,9 +143,12 @@ fn check_mail(store: &MailStore, account: Option<AccountId>, tell: &mut dyn FnMu
 /// Runs the server until it is told to stop. Blocks. At most once in a process: it takes over logs and signals.
 pub fn serve(file: &Path) -> Result<(), ServeError> {
     let config = Config::load(file)?;
-    let tls = Tls::new(&config).map_err(|fault| BadConfig::at(file, fault.setting, fault.text))?;
+    let tls = Tls::new(&config).map_err(|fault| BadConfig::at(file, &fault.setting, fault.text))?;
+    oauth::check(&config.oauth).map_err(|text| BadConfig::at(file, "oauth.jwks_file", text))?;
+    lmtp::check(&config).map_err(|(setting, text)| BadConfig::at(file, setting, text))?;
     logging::start(&config.log);
-    limits::raise_open_files();
+    // A connection, and the file a large message is written to.
+    limits::raise_open_files(2 * config.lmtp.connections as u64);
     // Whatever is made from here on (the database's side files, the control socket) is for the owner only.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let data_dir = lock::prepare(&config.data_dir).map_err(failed)?;
@@ -202,6 +212,7 @@ fn quota_limits(config: &Config) -> QuotaLimits {
 /// Everything that lives as long as the server.
 struct House {
     gate: Arc<Gate>,
+    lmtp: Arc<LmtpHost>,
     started: Instant,
     reloader: Arc<Reloader>,
 }
@@ -225,18 +236,24 @@ impl House {
         store: MailStore,
     ) -> Result<House, ServeError> {
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let login = Login::new(directory, config.clone()).map_err(failed)?;
+        let dial = Arc::new(TlsDial::default());
+        let login = Login::with_dial(directory.clone(), config.clone(), dial).map_err(failed)?;
         let sessions = Sessions::new(config.clone());
+        let rooms = Rooms { store: store.clone(), directory };
+        let lmtp = Arc::new(LmtpHost::new(rooms, sessions.clone(), config.clone()));
         let host = Arc::new(imap::Host { store: store.clone(), login, sessions, config: config.clone() });
         let tls = Arc::new(tls);
         let reloader = Reloader { file: file.into(), config, tls: tls.clone(), store, turn: Mutex::new(()) };
-        Ok(House { gate: Arc::new(Gate { host, tls }), started: Instant::now(), reloader: Arc::new(reloader) })
+        let unsaid = Arc::new(Semaphore::new(connection::MOST_UNSAID));
+        let gate = Arc::new(Gate { host, tls, unsaid });
+        Ok(House { gate, lmtp, started: Instant::now(), reloader: Arc::new(reloader) })
     }
 
     fn control_host(&self, data_dir: &Path) -> ControlHost {
         let (host, reloader) = (self.gate.host.clone(), self.reloader.clone());
         let (check_dir, delete_dir) = (data_dir.to_owned(), data_dir.to_owned());
         let (config, check_host, delete_host) = (host.config.clone(), host.clone(), host.clone());
+        let lmtp = self.lmtp.clone();
         ControlHost {
             login: host.login.clone(),
             sessions: host.sessions.clone(),
@@ -247,6 +264,7 @@ impl House {
             }),
             delete_mail: Box::new(move |account| delete_mail(&delete_host.store, &delete_dir, account)),
             reload: Box::new(move || reloader.reload()),
+            deliver: Box::new(move |asked, message| Box::pin(deliver::answer(lmtp.clone(), asked, message))),
         }
     }
 }
@@ -257,6 +275,7 @@ async fn run(house: &House, data_dir: &Path) -> Result<(), ServeError> {
     let mut signals = Signals::new().map_err(|error| failed(format!("cannot watch for signals: {error}")))?;
     let listens = house.gate.host.config.load().listen.clone();
     let listeners = listen::bind_all(&listens).map_err(failed)?;
+    let mail_doors = lmtp::open(&house.lmtp).map_err(failed)?;
     let control = ControlSocket::bind(data_dir)
         .map_err(|error| failed(format!("cannot open {}: {error}", data_dir.join("control.sock").display())))?;
     let control = tokio::spawn(control.serve(Arc::new(house.control_host(data_dir))));
@@ -273,7 +292,7 @@ async fn run(house: &House, data_dir: &Path) -> Result<(), ServeError> {
             }
         }
     }
-    for door in &doors {
+    for door in doors.iter().chain(&mail_doors) {
         door.abort();
     }
     let sessions = &house.gate.host.sessions;
@@ -295,9 +314,9 @@ async fn run(house: &House, data_dir: &Path) -> Result<(), ServeError> {
 
 fn open_door(listener: Listener, gate: Arc<Gate>) -> tokio::task::JoinHandle<()> {
     // The tests and some scripts read the real port from this line.
-    info!(address = %listener.address, security = listener.security.word(), "listening");
-    let security = listener.security;
-    tokio::spawn(listener.accept_all(move |stream, peer| connection::begin(gate.clone(), stream, peer, security)))
+    info!(address = %listener.address, security = listener.door.security.word(), "listening");
+    let door = listener.door.clone();
+    tokio::spawn(listener.accept_all(move |stream, peer| connection::begin(gate.clone(), stream, peer, &door)))
 }
 
 /// Deletes the mail of an account whose user is gone and whose sessions have ended.
@@ -335,7 +354,9 @@ impl Reloader {
         newer.data_dir = current.data_dir.clone();
         newer.listen = current.listen.clone();
         newer.log = current.log.clone();
-        self.tls.load(&newer).map_err(|fault| BadConfig::at(&self.file, fault.setting, fault.text))?;
+        newer.lmtp.keep_doors_of(&current.lmtp);
+        oauth::check(&newer.oauth).map_err(|text| BadConfig::at(&self.file, "oauth.jwks_file", text))?;
+        self.tls.load(&newer).map_err(|fault| BadConfig::at(&self.file, &fault.setting, fault.text))?;
         self.store.set_quota_defaults(quota_limits(&newer));
         self.config.store(Arc::new(newer));
         if stale.is_empty() {

@@ -93,7 +93,8 @@ pub fn parse_in(command: &[u8], dialect: Dialect) -> Result<Command, Garbled> {
     let body = body(rest, dialect).and_then(|(_, body)| in_utf8(rest, dialect).map(|()| body));
     match body {
         Ok(body) => Ok(Command { tag: tag.to_owned(), body }),
-        Err(e) => Err(Garbled::new(Some(tag), command, e)),
+        // What merely begins like a tag is none: an answer under it would be taken for another command's.
+        Err(e) => Err(Garbled::new(tag_of(command), command, e)),
     }
 }
 
@@ -237,6 +238,7 @@ mod tests {
     fn the_tag_is_kept_when_the_rest_is_bad() {
         assert_eq!(parse(b"a1 FROB").expect_err("no command").tag.as_deref(), Some("a1"));
         assert_eq!(parse(b"* NOOP").expect_err("no tag").tag, None);
+        assert_eq!(parse(b"a+1 NOOP").expect_err("no tag").tag, None);
         assert_eq!(tag_of(b"a1 FROB \xff"), Some("a1"));
         assert_eq!(tag_of(b"\x16\x03\x01"), None);
     }

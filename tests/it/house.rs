@@ -39,6 +39,15 @@ const ROOMS: &[(u8, &str, Uses)] = &[
     (9, "lib", Uses::Below),
 ];
 
+/// The folder of TLS, and the doctor, who shakes hands as a mail program would.
+const TLS: &[&str] = &[
+    "server/tls/mod.rs",
+    "server/tls/certificates.rs",
+    "server/tls/dial.rs",
+    "server/tls/tests.rs",
+    "server/doctor.rs",
+];
+
 /// Every outside package has one door: the rooms or files that may name it.
 const DOORS: &[(&str, &[&str])] = &[
     ("nom", &["wire"]),
@@ -47,9 +56,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("serde", &["config", "login", "control"]),
     ("serde_json", &["config", "login", "control"]),
-    ("rustls", &["server/tls.rs", "server/doctor.rs"]),
-    ("tokio_rustls", &["server/tls.rs", "server/doctor.rs"]),
-    ("rustls_pemfile", &["server/tls.rs"]),
+    ("rustls", TLS),
+    ("tokio_rustls", TLS),
+    ("rustls_pemfile", TLS),
+    ("ring", &["login"]),
     ("clap", &["cli"]),
     ("indicatif", &["cli"]),
 ];
@@ -286,7 +296,7 @@ mod tests {
                 "imap/cmd/fetch.rs",
                 "use crate::{imap::output, mailstore::{Account, View}, wire};\nuse super::super::session;",
             ),
-            ("server/tls.rs", "use tokio_rustls::rustls; use tokio::net;"),
+            ("server/tls/mod.rs", "use tokio_rustls::rustls; use tokio::net;"),
             ("main.rs", "fn main() { pillarbox::cli::run() }"),
         ] {
             assert_eq!(complaints(path, text), Vec::<String>::new(), "{path}: {text}");

@@ -86,6 +86,9 @@ async fn take(
     };
     let read = parser.read(text, ending).map_err(|garbled| bad(garbled.to_string()))?;
     batch.check_received()?;
+    if let Some(arriving) = arriving {
+        session.may_come_uninvited(arriving)?;
+    }
     if let Some(target) = read.target {
         batch.aim(session, target)?;
     }

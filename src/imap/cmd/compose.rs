@@ -2,7 +2,9 @@
 //! together from literals and from stored parts (RFC 4469).
 
 use crate::imap::answer::{Stop, bad, missing_target, no};
-use crate::imap::session::{Arriving, Session, State, within_keywords};
+use crate::imap::dispatch::within_keywords;
+use crate::imap::message_limit::MessageLimit;
+use crate::imap::session::{Arriving, Session, State};
 use crate::mailstore::{Account, Draft, Error, NewMessage, Piece, Wanted, WantedSection};
 use crate::types::url::{UrlMailbox, UrlMessage, UrlPlace};
 use crate::types::{AppendItem, AppendMessage, AppendTarget, Code, MailboxName, NumSet, UidRuns};
@@ -96,6 +98,7 @@ impl Batch {
             let most = limits.append_messages;
             return Err(no(Code::Limit, format!("one APPEND may bring {most} messages at most")));
         }
+        MessageLimit::from(&config.protocol).whole_save(self.messages.len() as u64 + 1)?;
         if session.host.store.is_disk_low() {
             return Err(no(Code::Unavailable, "the mail store's disk is full"));
         }

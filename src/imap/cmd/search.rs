@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use crate::imap::answer::{Answer, Done, Stop, bad, no};
-use crate::imap::channel::Channel;
 use crate::imap::progress::Progress;
 use crate::imap::selection::Selection;
 use crate::imap::session::Selected;
+use crate::mailstore::Gather;
 use crate::query::{Moment, Question, Unanswerable};
 use crate::types::{Code, ModSeq, NumSet, Search, SearchKey, SearchReturn, UidRuns};
 use crate::wire::esearch::{self, ESearch, Found};
@@ -40,29 +40,42 @@ async fn find(cx: &mut Selected<'_>, tag: &str, arguments: &Search) -> Answer {
         return Err(bad("expected no CHARSET, as UTF8=ACCEPT is enabled"));
     }
     let question = question(cx, &arguments.key, arguments.charset.as_deref())?;
-    let found = matching(cx.selection, cx.channel, tag, &question).await?;
+    let share = cx.limit.share(question.within(cx.selection.view.membership().all()));
+    let found = matching(cx, tag, &share.uids, &question).await?;
+    tell(cx, tag, arguments, &question, &found).await?;
+    Ok(share.end(&mut cx.channel.out, Done::default()))
+}
+
+/// Tells what was found, in the form that was asked for.
+async fn tell(
+    cx: &mut Selected<'_>,
+    tag: &str,
+    arguments: &Search,
+    question: &Question,
+    found: &UidRuns,
+) -> Result<(), Stop> {
     let membership = cx.selection.view.membership().clone();
     let number = |uid: u32| if arguments.uid { Some(uid) } else { membership.seq(uid) };
     // RFC 9051 §6.4.4: a rev2 client is always answered with ESEARCH.
     let returns =
         arguments.returns.or(cx.enabled.rev2.then_some(SearchReturn { all: true, ..SearchReturn::default() }));
     let Some(returns) = returns else {
-        let mod_seq = told_mod_seq(cx.selection, &question, &found).await?;
+        let mod_seq = told_mod_seq(cx.selection, question, found).await?;
         write_line(&mut cx.channel.out, found.iter().filter_map(number), mod_seq);
-        return Ok(Done::default());
+        return Ok(());
     };
-    let told = Told::new(returns, found.count(), |at| nth(&found, at));
+    let told = Told::new(returns, found.count(), |at| nth(found, at));
     if returns.save {
         cx.selection.saved = told.saved.clone().unwrap_or_else(|| found.clone());
     }
     if !returns.wants_answer() {
-        return Ok(Done::default());
+        return Ok(());
     }
-    let mod_seq = told_mod_seq(cx.selection, &question, told.answered(returns, &found)).await?;
+    let mod_seq = told_mod_seq(cx.selection, question, told.answered(returns, found)).await?;
     let numbers = |uids: &UidRuns| -> UidRuns {
         if arguments.uid { uids.clone() } else { uids.iter().filter_map(|uid| membership.seq(uid)).collect() }
     };
-    let all = returns.all.then(|| numbers(&found));
+    let all = returns.all.then(|| numbers(found));
     let slice = told.slice.as_ref().map(numbers);
     let answer = ESearch {
         tag: Some(tag),
@@ -75,7 +88,7 @@ async fn find(cx: &mut Selected<'_>, tag: &str, arguments: &Search) -> Answer {
         mod_seq,
     };
     esearch::write_line(&mut cx.channel.out, &answer);
-    Ok(Done::default())
+    Ok(())
 }
 
 /// The parts of a result that RETURN asks for, as UIDs.
@@ -133,25 +146,39 @@ pub fn question(cx: &Selected<'_>, key: &SearchKey, charset: Option<&str>) -> Re
     Ok(Arc::new(Question::new(key, charset, moment, &resolve)?))
 }
 
-/// The UIDs of all messages this session knows of that match.
+/// The UIDs of those messages among `uids` that match.
 pub async fn matching(
-    selection: &Selection,
-    channel: &mut Channel,
+    cx: &mut Selected<'_>,
     tag: &str,
+    uids: &UidRuns,
     question: &Arc<Question>,
 ) -> Result<UidRuns, Stop> {
     let mut found = UidRuns::new();
-    let membership = selection.view.membership();
-    let mut progress = Progress::begin(tag, membership.count());
-    for span in membership.spans() {
-        let members = span.runs();
-        for (lo, hi) in selection.view.search_span(span.lo, &members, question).await?.runs() {
+    let mut progress = Progress::begin(tag, u32::try_from(uids.count()).unwrap_or(u32::MAX));
+    for (span, piece) in cx.selection.view.by_span(uids) {
+        for (lo, hi) in cx.selection.view.search_span(span, &piece, question).await?.runs() {
             found.push_run(*lo, *hi);
         }
-        progress.tell(channel, span.count).await?;
+        progress.tell(cx.channel, piece.count() as u32).await?;
         tokio::task::coop::consume_budget().await;
     }
     Ok(found)
+}
+
+/// Puts what was found together, one span after the other.
+pub async fn gather<G: Gather>(
+    cx: &mut Selected<'_>,
+    tag: &str,
+    found: &UidRuns,
+    mut into: G,
+) -> Result<G::Answer, Stop> {
+    let mut progress = Progress::begin(tag, u32::try_from(found.count()).unwrap_or(u32::MAX));
+    for (span, piece) in cx.selection.view.by_span(found) {
+        into = cx.selection.view.gather_span(span, &piece, into).await?;
+        progress.tell(cx.channel, piece.count() as u32).await?;
+        tokio::task::coop::consume_budget().await;
+    }
+    Ok(cx.selection.view.gathered(into).await?)
 }
 
 /// The highest modseq among `uids`, if the search asked for modseqs (RFC 7162 §3.1.5).

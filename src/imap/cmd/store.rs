@@ -8,10 +8,11 @@ use crate::types::command::Store;
 use crate::types::{Code, UidRuns};
 
 pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
-    let Selected { selection, channel, enabled, .. } = cx;
+    let Selected { selection, channel, enabled, limit, .. } = cx;
     selection.writable()?;
     selection.present()?;
-    let uids = selection.resolve(&arguments.set, arguments.uid)?;
+    let share = limit.share(selection.resolve(&arguments.set, arguments.uid)?);
+    let uids = &share.uids;
     if uids.is_empty() {
         return Ok(Done::default());
     }
@@ -55,7 +56,7 @@ pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
         }
     }
     if done.modified.is_empty() {
-        return Ok(Done::default());
+        return Ok(share.end(&mut channel.out, Done::default()));
     }
     // RFC 7162 §3.1.3: the set is of what the command counted in.
     let membership = selection.view.membership();
@@ -63,5 +64,7 @@ pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
         true => done.modified,
         false => done.modified.iter().filter_map(|uid| membership.seq(uid)).collect(),
     };
-    Ok(Done { code: Some(Code::Modified(modified)), text: "Some messages were changed by others before".into() })
+    let done =
+        Done { code: Some(Code::Modified(modified)), text: "Some messages were changed by others before".into() };
+    Ok(share.end(&mut channel.out, done))
 }

@@ -7,7 +7,7 @@ use crate::imap::answer::{Answer, Done, Stop, bad, no};
 use crate::imap::session::Selected;
 use crate::mailstore::{Row, SetFlags};
 use crate::types::command::FlagChange;
-use crate::types::{Code, Fetch, FetchItem, Flag, FlagSet, ModSeq, NumSet, SystemFlag, UidRuns};
+use crate::types::{Code, Fetch, FetchItem, Flag, FlagSet, ModSeq, NumSet, Partial, SystemFlag, UidRuns};
 use crate::wire::write;
 use plan::Plan;
 use send::{Sent, send};
@@ -15,7 +15,25 @@ use send::{Sent, send};
 /// `\Seen` is ordered for at most so many messages at a time.
 const SEEN_AT_ONCE: usize = 256;
 
-pub async fn fetch(mut cx: Selected<'_>, arguments: Fetch) -> Answer {
+/// PARTIAL (RFC 2062, section 6.4.OBS.1): what programs of 1994 send for a piece of a message.
+pub async fn partial(cx: Selected<'_>, arguments: Partial) -> Answer {
+    let cut = (u64::from(arguments.first.saturating_sub(1)), u64::from(arguments.count));
+    let fetch = Fetch {
+        set: NumSet::one(arguments.number),
+        uid: false,
+        items: vec![arguments.item],
+        changed_since: None,
+        vanished: false,
+        partial: None,
+    };
+    answer(cx, fetch, Some(cut)).await
+}
+
+pub async fn fetch(cx: Selected<'_>, arguments: Fetch) -> Answer {
+    answer(cx, arguments, None).await
+}
+
+async fn answer(mut cx: Selected<'_>, arguments: Fetch, cut: Option<(u64, u64)>) -> Answer {
     if arguments.vanished && !(arguments.uid && arguments.changed_since.is_some() && cx.enabled.qresync) {
         // RFC 7162 §3.2.6
         return Err(bad("VANISHED needs UID FETCH, CHANGEDSINCE, and QRESYNC enabled"));
@@ -27,14 +45,19 @@ pub async fn fetch(mut cx: Selected<'_>, arguments: Fetch) -> Answer {
         write::vanished(&mut cx.channel.out, &vanished, true);
     }
     if let Some(range) = arguments.partial {
+        cx.limit.whole(range.asked())?;
         // RFC 9394 §3.4: the slice is taken first, then what has not changed falls out.
         let wanted = range.within(uids.count());
         uids = uids.slice(wanted.start, wanted.end);
     }
+    let share = cx.limit.share(uids);
     let may_set_seen = !cx.selection.is_read_only && !cx.selection.view.is_gone();
-    let plan = Plan::new(&arguments, may_set_seen, cx.enabled);
+    let mut plan = Plan::new(&arguments, may_set_seen, cx.enabled);
+    if let Some((from, most)) = cut {
+        plan = plan.cut(from, most);
+    }
     let mut undecodable = 0;
-    for (span, piece) in cx.selection.view.by_span(&uids) {
+    for (span, piece) in cx.selection.view.by_span(&share.uids) {
         if arguments.changed_since.is_some_and(|since| !cx.selection.view.may_have_changed(span, since)) {
             continue;
         }
@@ -48,7 +71,7 @@ pub async fn fetch(mut cx: Selected<'_>, arguments: Fetch) -> Answer {
         // RFC 3516 §4.3: clients fetch the part as it is and decode it themselves.
         return Err(no(Code::UnknownCte, "a part is not encoded as it says; fetch it with BODY"));
     }
-    Ok(Done::default())
+    Ok(share.end(&mut cx.channel.out, Done::default()))
 }
 
 /// Tells rows of one span, first marking as read what is read.

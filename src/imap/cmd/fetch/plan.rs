@@ -65,12 +65,25 @@ impl Plan {
         }
         slots.sort_by_key(Slot::is_long);
         Plan {
-            with_uid: arguments.uid || arguments.items.contains(&FetchItem::Uid),
+            // RFC 9586 §3.3: UIDFETCH begins with it.
+            with_uid: (arguments.uid && !enabled.uid_only) || arguments.items.contains(&FetchItem::Uid),
             tells_flags: slots.iter().any(|slot| matches!(slot, Slot::Flags)),
             sets_seen: sets_seen && may_set_seen,
             slots,
             wanted: Arc::new(wanted),
         }
+    }
+}
+
+impl Plan {
+    /// PARTIAL: these octets of the only section, which the answer does not say (RFC 2062, section 6.4.OBS.1).
+    pub fn cut(mut self, from: u64, most: u64) -> Self {
+        let mut wanted = (*self.wanted).clone();
+        for section in &mut wanted.sections {
+            section.partial = Some((from, most));
+        }
+        self.wanted = Arc::new(wanted);
+        self
     }
 }
 

@@ -73,7 +73,7 @@ fn write_short(
     let mut items = open(out, cx.enabled, seq, row.uid);
     let is_newly_seen = newly.contains(row.uid.0);
     // RFC 7162 §3.2.4: a client that is told MODSEQ is told the UID too, when flags change.
-    if plan.with_uid || (is_newly_seen && cx.enabled.condstore) {
+    if plan.with_uid || (is_newly_seen && cx.enabled.condstore && !cx.enabled.uid_only) {
         items.uid(out, row.uid);
     }
     if !plan.tells_flags && is_newly_seen {

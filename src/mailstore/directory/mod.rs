@@ -2,6 +2,12 @@
 //! The server and the commands may both write it; [`Directory::version`] tells cheaply whether anything changed.
 //! Names and credentials are kept as given: what they mean is for `login` and `auth` to say. All calls block.
 
+mod app_passwords;
+mod names;
+
+pub use app_passwords::{AppPassword, MOST_APP_PASSWORDS, MOST_DEVICE_OCTETS};
+pub use names::{BadUserName, MOST_NAME_OCTETS, canonical_name};
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,18 +19,15 @@ use super::lock;
 use crate::types::AccountId;
 
 /// The newest schema this program knows.
-const SCHEMA: i64 = 1;
-
-/// Longest user name, in octets.
-pub const MOST_NAME_OCTETS: usize = 255;
+const SCHEMA: i64 = 2;
 
 /// The users of this server. Cheap to share; each call takes the connection for its own short time.
 pub struct Directory {
     database: Mutex<Database>,
 }
 
-struct Database {
-    connection: Connection,
+pub(super) struct Database {
+    pub(super) connection: Connection,
     /// How often this handle itself wrote: SQLite's own `data_version` counts only the others.
     own_writes: u64,
 }
@@ -35,7 +38,11 @@ pub struct UserRecord {
     pub name: String,
     pub account: AccountId,
     pub is_disabled: bool,
+    /// May act for others.
+    pub is_master: bool,
     pub credentials: Vec<Credential>,
+    /// By device. Empty in lists of users.
+    pub app_passwords: Vec<AppPassword>,
 }
 
 impl UserRecord {
@@ -64,6 +71,8 @@ impl fmt::Debug for Credential {
 pub enum CredentialKind {
     Argon2id,
     ScramSha256,
+    /// A hash that another server made, `{SCHEME}...`; replaced at the first good log-in.
+    Imported,
 }
 
 impl CredentialKind {
@@ -71,11 +80,13 @@ impl CredentialKind {
         match self {
             CredentialKind::Argon2id => "argon2id",
             CredentialKind::ScramSha256 => "scram-sha-256",
+            CredentialKind::Imported => "imported",
         }
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        [CredentialKind::Argon2id, CredentialKind::ScramSha256].into_iter().find(|kind| kind.word() == word)
+        let kinds = [CredentialKind::Argon2id, CredentialKind::ScramSha256, CredentialKind::Imported];
+        kinds.into_iter().find(|kind| kind.word() == word)
     }
 }
 
@@ -94,6 +105,13 @@ pub enum DirectoryError {
     /// There is no such user.
     Missing(String),
     BadName(BadUserName),
+    /// The name of a device is empty, too long, or holds control characters.
+    BadDevice,
+    /// This user has an app password for such a device already.
+    DeviceTaken(String),
+    /// This user has no app password for such a device.
+    NoDevice(String),
+    TooManyDevices,
     /// Nobody has made a directory yet.
     NoDirectory(PathBuf),
     /// A newer program wrote this file; it must not be touched.
@@ -110,6 +128,14 @@ impl fmt::Display for DirectoryError {
             DirectoryError::Taken(name) => write!(f, "there is a user {name} already"),
             DirectoryError::Missing(name) => write!(f, "there is no user {name}"),
             DirectoryError::BadName(bad) => bad.fmt(f),
+            DirectoryError::BadDevice => {
+                write!(f, "a device's name has 1 to {MOST_DEVICE_OCTETS} octets and no control characters")
+            }
+            DirectoryError::DeviceTaken(device) => write!(f, "there is an app password for {device} already"),
+            DirectoryError::NoDevice(device) => write!(f, "there is no app password for {device}"),
+            DirectoryError::TooManyDevices => {
+                write!(f, "a user has at most {MOST_APP_PASSWORDS} app passwords; remove one first")
+            }
             DirectoryError::NoDirectory(path) => {
                 write!(f, "there is no {} yet; `pillarbox user add` makes it", path.display())
             }
@@ -127,55 +153,6 @@ impl From<rusqlite::Error> for DirectoryError {
     fn from(error: rusqlite::Error) -> Self {
         DirectoryError::Trouble(error.to_string())
     }
-}
-
-/// Why a text is no user name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BadUserName {
-    Empty,
-    TooLong,
-    /// A control character, a space or a slash.
-    Character,
-    /// `.` or `..`, or nothing before or behind an `@`.
-    Form,
-}
-
-impl fmt::Display for BadUserName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BadUserName::Empty => f.write_str("a user name cannot be empty"),
-            BadUserName::TooLong => write!(f, "a user name has at most {MOST_NAME_OCTETS} octets"),
-            BadUserName::Character => f.write_str("a user name has no spaces, slashes or control characters"),
-            BadUserName::Form => f.write_str("a user name is written \"user\" or \"user@domain\""),
-        }
-    }
-}
-
-/// The one form of a name: in lower case, within bounds, usable nowhere as a path of its own.
-pub fn canonical_name(name: &str) -> Result<String, BadUserName> {
-    // Bounded before any work: the name comes from strangers. Lower case may be longer, so it is checked again.
-    if name.len() > MOST_NAME_OCTETS {
-        return Err(BadUserName::TooLong);
-    }
-    let name = name.to_lowercase();
-    if name.is_empty() {
-        return Err(BadUserName::Empty);
-    }
-    if name.len() > MOST_NAME_OCTETS {
-        return Err(BadUserName::TooLong);
-    }
-    if name.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '/' | '\\' | '\u{fffd}')) {
-        return Err(BadUserName::Character);
-    }
-    let (local, domain) = match name.split_once('@') {
-        Some((local, domain)) => (local, Some(domain)),
-        None => (name.as_str(), None),
-    };
-    let is_whole = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('@');
-    if !is_whole(local) || domain.is_some_and(|domain| !is_whole(domain)) {
-        return Err(BadUserName::Form);
-    }
-    Ok(name)
 }
 
 impl Directory {
@@ -215,11 +192,15 @@ impl Directory {
         let is_fresh: bool =
             transaction.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))?;
         if is_fresh {
-            transaction.execute_batch(include_str!("schema/server.sql"))?;
+            transaction.execute_batch(include_str!("../schema/server.sql"))?;
         }
         let found: i64 = transaction.query_row("SELECT value FROM meta WHERE key='schema'", [], |row| row.get(0))?;
         if found > SCHEMA {
             return Err(DirectoryError::TooNew { found });
+        }
+        if found == 1 {
+            // Within the same transaction: a kill leaves the old file or the new one, nothing between.
+            transaction.execute_batch(include_str!("../schema/server-2.sql"))?;
         }
         transaction.commit()?;
         Ok(Directory { database: Mutex::new(Database { connection, own_writes: 0 }) })
@@ -227,6 +208,16 @@ impl Directory {
 
     /// Makes a user with a fresh account. The name is taken in its canonical form, which is returned.
     pub fn add_user(&self, name: &str, credentials: &[Credential]) -> Result<UserRecord, DirectoryError> {
+        self.add_user_as(name, credentials, false)
+    }
+
+    /// The same, and the user may be barred from the first moment on.
+    pub fn add_user_as(
+        &self,
+        name: &str,
+        credentials: &[Credential],
+        is_disabled: bool,
+    ) -> Result<UserRecord, DirectoryError> {
         let name = canonical_name(name).map_err(DirectoryError::BadName)?;
         self.write(|change| {
             if user_row(change, &name)?.is_some() {
@@ -236,12 +227,19 @@ impl Directory {
             change.execute("INSERT INTO account (created) VALUES (?1)", params![now])?;
             let account = change.last_insert_rowid();
             change.execute(
-                "INSERT INTO user (name, account, created) VALUES (?1, ?2, ?3)",
-                params![name, account, now],
+                "INSERT INTO user (name, account, created, disabled) VALUES (?1, ?2, ?3, ?4)",
+                params![name, account, now, is_disabled],
             )?;
             store_credentials(change, &name, credentials)?;
-            let (account, credentials) = (AccountId(account), credentials.to_vec());
-            Ok(UserRecord { name: name.clone(), account, is_disabled: false, credentials })
+            let credentials = credentials.to_vec();
+            Ok(UserRecord {
+                name: name.clone(),
+                account: AccountId(account),
+                is_disabled,
+                is_master: false,
+                credentials,
+                app_passwords: Vec::new(),
+            })
         })
     }
 
@@ -253,6 +251,34 @@ impl Directory {
             change.execute("DELETE FROM credential WHERE user=?1", params![name])?;
             store_credentials(change, &name, credentials)?;
             user.credentials = credentials.to_vec();
+            Ok(user)
+        })
+    }
+
+    /// Replaces the imported hash `old` by credentials made of the same password. False: it is not there any more.
+    /// Whoever proved to know the password then proves it now, so the version stays.
+    pub fn replace_imported(&self, name: &str, old: &str, newer: &[Credential]) -> Result<bool, DirectoryError> {
+        self.write_quietly(|change| {
+            let (imported, kind) =
+                (CredentialKind::Imported.word(), "DELETE FROM credential WHERE user=?1 AND kind=?2");
+            if change.execute(&format!("{kind} AND value=?3"), params![name, imported, old])? == 0 {
+                return Ok(false);
+            }
+            for credential in newer {
+                change.execute(kind, params![name, credential.kind.word()])?;
+            }
+            store_credentials(change, name, newer)?;
+            Ok(true)
+        })
+    }
+
+    /// Lets a user act for all others, or no longer.
+    pub fn set_master(&self, name: &str, is_master: bool) -> Result<UserRecord, DirectoryError> {
+        let name = canonical_name(name).map_err(DirectoryError::BadName)?;
+        self.write(|change| {
+            let mut user = user_row(change, &name)?.ok_or_else(|| DirectoryError::Missing(name.clone()))?;
+            change.execute("UPDATE user SET master=?2 WHERE name=?1", params![name, is_master])?;
+            user.is_master = is_master;
             Ok(user)
         })
     }
@@ -275,6 +301,7 @@ impl Directory {
         self.write(|change| {
             let user = user_row(change, &name)?.ok_or_else(|| DirectoryError::Missing(name.clone()))?;
             change.execute("DELETE FROM credential WHERE user=?1", params![name])?;
+            change.execute("DELETE FROM app_password WHERE user=?1", params![name])?;
             change.execute("DELETE FROM alias WHERE user=?1", params![name])?;
             change.execute("DELETE FROM user WHERE name=?1", params![name])?;
             change.execute(
@@ -298,13 +325,15 @@ impl Directory {
                 user.credentials.push(Credential { kind, value: row.get(1)? });
             }
         }
+        user.app_passwords = app_passwords::app_passwords(&database.connection, &name)?;
         Ok(Some(user))
     }
 
     /// All users by name, without their credentials.
     pub fn users(&self) -> Result<Vec<UserRecord>, DirectoryError> {
         let database = self.lock();
-        let mut query = database.connection.prepare("SELECT name, account, disabled FROM user ORDER BY name")?;
+        let mut query =
+            database.connection.prepare("SELECT name, account, disabled, master FROM user ORDER BY name")?;
         let users = query.query_map([], read_user)?.collect::<Result<_, _>>()?;
         Ok(users)
     }
@@ -343,6 +372,10 @@ impl Directory {
                 "the user's account is marked as removed",
             ),
             ("SELECT user FROM credential WHERE user NOT IN (SELECT name FROM user)", "a credential without its user"),
+            (
+                "SELECT user FROM app_password WHERE user NOT IN (SELECT name FROM user)",
+                "an app password without its user",
+            ),
             ("SELECT user FROM alias WHERE user NOT IN (SELECT name FROM user)", "an alias without its user"),
         ];
         for (sql, sentence) in contradictions {
@@ -354,32 +387,48 @@ impl Directory {
         Ok(finds)
     }
 
-    fn write<T>(
+    /// Makes a change, whole or not at all.
+    pub(super) fn write<T, E: From<rusqlite::Error>>(
         &self,
-        change: impl FnOnce(&Transaction<'_>) -> Result<T, DirectoryError>,
-    ) -> Result<T, DirectoryError> {
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let done = self.write_quietly(change)?;
+        self.lock().own_writes += 1;
+        Ok(done)
+    }
+
+    /// A change after which everything that was remembered of the directory is still right.
+    fn write_quietly<T, E: From<rusqlite::Error>>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut database = self.lock();
         let transaction = database.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let done = change(&transaction)?;
         transaction.commit()?;
-        database.own_writes += 1;
         Ok(done)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Database> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Database> {
         // A panic in a visit rolled its transaction back while it unwound: the connection is as good as before.
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn user_row(connection: &Connection, name: &str) -> Result<Option<UserRecord>, DirectoryError> {
-    let mut query = connection.prepare_cached("SELECT name, account, disabled FROM user WHERE name=?1")?;
+    let mut query = connection.prepare_cached("SELECT name, account, disabled, master FROM user WHERE name=?1")?;
     Ok(query.query_row(params![name], read_user).optional()?)
 }
 
-fn read_user(row: &rusqlite::Row<'_>) -> rusqlite::Result<UserRecord> {
-    let account = AccountId(row.get(1)?);
-    Ok(UserRecord { name: row.get(0)?, account, is_disabled: row.get(2)?, credentials: Vec::new() })
+pub(super) fn read_user(row: &rusqlite::Row<'_>) -> rusqlite::Result<UserRecord> {
+    Ok(UserRecord {
+        name: row.get(0)?,
+        account: AccountId(row.get(1)?),
+        is_disabled: row.get(2)?,
+        is_master: row.get(3)?,
+        credentials: Vec::new(),
+        app_passwords: Vec::new(),
+    })
 }
 
 fn store_credentials(change: &Transaction<'_>, name: &str, credentials: &[Credential]) -> Result<(), DirectoryError> {
@@ -398,132 +447,4 @@ fn seconds_now() -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open() -> (tempfile::TempDir, Directory) {
-        let home = tempfile::tempdir().expect("a directory");
-        let directory = Directory::open(home.path()).expect("opened");
-        (home, directory)
-    }
-
-    fn password(value: &str) -> Vec<Credential> {
-        vec![Credential { kind: CredentialKind::Argon2id, value: value.into() }]
-    }
-
-    #[test]
-    fn a_user_is_added_found_changed_and_removed() {
-        let (_home, directory) = open();
-        let added = directory.add_user("Alice@Example.org", &password("one")).expect("added");
-        assert_eq!(added.name, "alice@example.org");
-        assert_eq!(directory.look_up("ALICE@example.ORG").expect("looked up"), Some(added.clone()));
-        assert!(matches!(directory.add_user("alice@EXAMPLE.org", &[]), Err(DirectoryError::Taken(_))));
-
-        directory.set_credentials("alice@example.org", &password("two")).expect("set");
-        let found = directory.look_up("alice@example.org").expect("looked up").expect("there");
-        assert_eq!(found.credential(CredentialKind::Argon2id), Some("two"));
-        assert_eq!(found.credential(CredentialKind::ScramSha256), None);
-
-        directory.set_disabled("alice@example.org", true).expect("disabled");
-        assert!(directory.users().expect("listed")[0].is_disabled);
-
-        assert_eq!(directory.remove("alice@example.org").expect("removed").account, added.account);
-        assert_eq!(directory.look_up("alice@example.org").expect("looked up"), None);
-        assert!(directory.is_removed(added.account).expect("asked"));
-        assert!(matches!(directory.remove("alice@example.org"), Err(DirectoryError::Missing(_))));
-        assert!(matches!(directory.set_credentials("alice@example.org", &[]), Err(DirectoryError::Missing(_))));
-        assert_eq!(directory.check().expect("checked"), Vec::<String>::new());
-    }
-
-    #[test]
-    fn an_account_number_is_never_given_out_twice() {
-        let (home, directory) = open();
-        let mut seen = std::collections::BTreeSet::new();
-        for _ in 0..5 {
-            assert!(seen.insert(directory.add_user("bob", &[]).expect("added").account));
-            directory.remove("bob").expect("removed");
-        }
-        drop(directory);
-        let directory = Directory::open(home.path()).expect("opened again");
-        assert!(seen.insert(directory.add_user("bob", &[]).expect("added").account));
-    }
-
-    #[test]
-    fn the_version_tells_of_own_and_foreign_changes_and_of_nothing_else() {
-        let (home, directory) = open();
-        let other = Directory::open(home.path()).expect("a second handle");
-        let before = directory.version().expect("a version");
-        directory.look_up("alice").expect("looked up");
-        assert_eq!(directory.version().expect("a version"), before);
-        other.add_user("alice", &[]).expect("added");
-        let after_foreign = directory.version().expect("a version");
-        assert_ne!(after_foreign, before);
-        directory.add_user("bob", &[]).expect("added");
-        assert_ne!(directory.version().expect("a version"), after_foreign);
-    }
-
-    #[test]
-    fn hostile_names_are_users_that_are_not_there() {
-        let (_home, directory) = open();
-        directory.add_user("alice", &[]).expect("added");
-        let long = "x".repeat(10_240);
-        let hostile = [
-            "",
-            "'",
-            "' OR 1=1 --",
-            "%",
-            "*",
-            "a)",
-            "a\0b",
-            "a\nb",
-            "..",
-            ".",
-            "../alice",
-            "a/b",
-            "@",
-            "a@",
-            "@b",
-            &long,
-        ];
-        for name in hostile {
-            assert_eq!(directory.look_up(name).expect("no trouble"), None, "{name:?}");
-        }
-        for name in ["", "a\0b", "a b", "a/b", "..", "@b", "a@", "a@b@c", "a@..", &long] {
-            assert!(matches!(directory.add_user(name, &[]), Err(DirectoryError::BadName(_))), "{name:?}");
-        }
-        // Odd, but a name.
-        directory.add_user("o'brien%", &[]).expect("added");
-        assert!(directory.look_up("O'Brien%").expect("looked up").is_some());
-    }
-
-    #[test]
-    fn a_newer_file_is_refused_and_a_missing_one_is_not_made() {
-        let (home, directory) = open();
-        directory.lock().connection.execute("UPDATE meta SET value=99 WHERE key='schema'", []).expect("written");
-        drop(directory);
-        assert!(matches!(Directory::open(home.path()), Err(DirectoryError::TooNew { found: 99 })));
-        let empty = tempfile::tempdir().expect("a directory");
-        assert!(matches!(Directory::open_existing(empty.path()), Err(DirectoryError::NoDirectory(_))));
-        assert!(!Directory::path(empty.path()).exists());
-    }
-
-    #[test]
-    fn the_file_is_for_its_owner_only() {
-        use std::os::unix::fs::PermissionsExt;
-        let (home, directory) = open();
-        directory.add_user("alice", &[]).expect("added");
-        for name in ["server.db", "server.db-wal", "server.db-shm"] {
-            let mode = std::fs::metadata(home.path().join(name)).expect(name).permissions().mode();
-            assert_eq!(mode & 0o777, 0o600, "{name}");
-        }
-    }
-
-    #[test]
-    fn check_finds_what_was_broken() {
-        let (_home, directory) = open();
-        directory.add_user("alice", &password("x")).expect("added");
-        directory.lock().connection.execute("DELETE FROM account", []).expect("broken");
-        let finds = directory.check().expect("checked");
-        assert_eq!(finds, ["server.db: alice: the user's account is missing"]);
-    }
-}
+mod tests;
