@@ -49,6 +49,7 @@ mod store_flags;
 mod streams;
 mod sweep;
 pub mod take_in;
+mod traces;
 mod turn;
 mod undelete;
 mod view;

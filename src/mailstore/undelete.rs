@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::Account;
 use super::arrive::Arrival;
 use super::error::{Error, Result};
+use super::traces::Traces;
 use super::turn::Turn;
 use crate::message::decode_header_value;
 use crate::types::date::DateTime;
@@ -55,25 +56,15 @@ pub struct Undeleted {
 }
 
 /// A row of `removed`.
-struct Gone {
-    mbox: i64,
-    uid: u32,
+pub(super) struct Gone {
+    pub mbox: i64,
+    pub uid: u32,
     flagset: u32,
-    date: DateTime,
+    pub date: DateTime,
     size: u32,
-    cid: u32,
-    at: i64,
-    gone: i64,
-}
-
-/// A place where a content is or was: of a row in `message` or `removed`.
-struct Trace {
-    mbox: i64,
-    uid: u32,
-    saved: i64,
-    modseq: i64,
-    idate: i64,
-    is_removed: bool,
+    pub cid: u32,
+    pub at: i64,
+    pub gone: i64,
 }
 
 /// Decided from one moment of the database.
@@ -187,56 +178,6 @@ fn folders(conn: &Connection) -> Result<HashMap<i64, (String, String)>> {
     Ok(folders)
 }
 
-/// Where the contents of removed messages are and were.
-struct Traces(HashMap<u32, Vec<Trace>>);
-
-impl Traces {
-    fn read(conn: &Connection) -> Result<Self> {
-        let mut traces: HashMap<u32, Vec<Trace>> = HashMap::new();
-        for (table, is_removed) in [("removed", true), ("message", false)] {
-            let sql = format!("SELECT mbox, uid, saved, modseq, idate, cid FROM {table}");
-            let mut query = conn.prepare_cached(&sql)?;
-            let mut rows = query.query([])?;
-            while let Some(row) = rows.next()? {
-                let cid = row.get(5)?;
-                // `removed` comes first: of messages only those with a content that was removed somewhere matter.
-                if is_removed || traces.contains_key(&cid) {
-                    traces.entry(cid).or_default().push(Trace {
-                        mbox: row.get(0)?,
-                        uid: row.get(1)?,
-                        saved: row.get(2)?,
-                        modseq: row.get(3)?,
-                        idate: row.get(4)?,
-                        is_removed,
-                    });
-                }
-            }
-        }
-        Ok(Traces(traces))
-    }
-
-    fn of(&self, row: &Gone) -> impl Iterator<Item = &Trace> {
-        self.0.get(&row.cid).into_iter().flatten()
-    }
-
-    /// MOVE makes the new row and takes the old one in one order: the same second, and a modseq no older.
-    fn was_moved(&self, row: &Gone) -> bool {
-        self.of(row).any(|trace| {
-            let is_itself = trace.is_removed && trace.mbox == row.mbox && trace.uid == row.uid;
-            !is_itself && trace.saved == row.at && trace.modseq >= row.gone
-        })
-    }
-
-    fn is_somewhere(&self, row: &Gone) -> bool {
-        self.of(row).any(|trace| !trace.is_removed)
-    }
-
-    /// True when `mbox` has the same message already.
-    fn is_in(&self, mbox: MailboxId, row: &Gone) -> bool {
-        self.of(row).any(|t| !t.is_removed && t.mbox == mbox.0 && t.idate == row.date.unix_seconds)
-    }
-}
-
 impl Turn<'_> {
     fn undelete(&mut self, filter: &RemovedFilter, to: Option<&MailboxName>) -> Result<Undeleted> {
         let plan = Plan::make(self.conn, filter)?;
@@ -275,10 +216,26 @@ impl Turn<'_> {
                 self.conn
                     .prepare_cached("DELETE FROM removed WHERE mbox = ? AND uid = ?")?
                     .execute(params![row.mbox, row.uid])?;
+                self.forget_moves(&traces, row)?;
             }
             *done.mailboxes.entry(name).or_default() += 1;
         }
         Ok(done)
+    }
+
+    /// With the row of a message that came back goes what tells that older rows of it were moved there. Those go too, or
+    /// the next undelete would take each for a message of its own.
+    fn forget_moves(&mut self, traces: &Traces, row: &Gone) -> Result<()> {
+        for (mbox, uid, gone) in traces.moved_from(row) {
+            if self.is_still_read(MailboxId(mbox), ModSeq(gone as u64)) {
+                continue;
+            }
+            let mut forget = self.conn.prepare_cached("DELETE FROM removed WHERE mbox = ? AND uid = ?")?;
+            if forget.execute(params![mbox, uid])? == 1 {
+                self.conn.prepare_cached("UPDATE content SET refs = refs - 1 WHERE id = ?")?.execute([row.cid])?;
+            }
+        }
+        Ok(())
     }
 
     /// The folder that messages of `mbox` come back into.
@@ -531,6 +488,15 @@ mod tests {
         house.expunge("Archive").await;
         let done = house.undelete(RemovedFilter::default()).await;
         assert_eq!(done.mailboxes, BTreeMap::from([("Archive".to_owned(), 1)]));
+        // Its way there is forgotten: however often it goes and comes, it comes once and not to where it was before.
+        for _ in 0..2 {
+            house.clock.advance(5);
+            assert_eq!(house.undelete(RemovedFilter::default()).await, Undeleted::default());
+            house.expunge("Archive").await;
+            house.clock.advance(5);
+            let done = house.undelete(RemovedFilter::default()).await;
+            assert_eq!(done.mailboxes, BTreeMap::from([("Archive".to_owned(), 1)]));
+        }
         house.is_sound().await;
     }
 
