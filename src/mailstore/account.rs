@@ -305,6 +305,8 @@ pub struct AccountState {
     pub corrupt: Mutex<BTreeSet<ContentId>>,
     /// Deleted mailboxes that someone may still have open.
     pub gone_mailboxes: Mutex<Vec<Weak<Live>>>,
+    /// Whether the rules on old mail were carried out since the account was opened.
+    pub was_emptied: AtomicBool,
     last_touched: AtomicI64,
     next_view: AtomicU64,
 }
@@ -338,6 +340,7 @@ impl AccountState {
             orphans: Mutex::default(),
             corrupt: Mutex::default(),
             gone_mailboxes: Mutex::default(),
+            was_emptied: AtomicBool::new(false),
             last_touched: AtomicI64::new(shared.clock.now_secs()),
             next_view: AtomicU64::new(1),
             shared,
