@@ -30,6 +30,6 @@ pub trait Watch {
 }
 
 /// A count with its noun: "1 message", "2 messages".
-fn counted(count: u64, noun: &str) -> String {
+pub fn counted(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }

@@ -22,9 +22,12 @@ pub(super) struct DoctorLine {
 pub(super) struct AutoconfigLine {
     /// The part of the addresses behind the @
     domain: String,
-    /// Where the files go; without it into a directory named after the domain
+    /// Write the files into this directory; without it they are shown
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Show only this file, and nothing else
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    print: Option<String>,
     #[command(flatten)]
     place: Place,
 }
@@ -38,6 +41,7 @@ pub(super) fn doctor(line: DoctorLine) -> Result<(), Failure> {
             say(&format!("{} fine, {} to look at", count(Weight::Pass), count(Weight::Warn)));
             Ok(())
         }
+        1 => Err(Failure::Failed("1 thing is wrong".into())),
         failed => Err(Failure::Failed(format!("{failed} things are wrong"))),
     }
 }
@@ -45,12 +49,27 @@ pub(super) fn doctor(line: DoctorLine) -> Result<(), Failure> {
 pub(super) fn autoconfig(line: AutoconfigLine) -> Result<(), Failure> {
     let config = line.place.load()?;
     let service = Service::of(&config, &line.domain).map_err(Failure::Failed)?;
-    let dir = line.out.unwrap_or_else(|| PathBuf::from(format!("autoconfig-{}", service.domain)));
     let files = service.files();
-    autoconfig::write(&files, &dir).map_err(|error| Failure::Failed(format!("{}: {error}", dir.display())))?;
+    if let Some(name) = &line.print {
+        let file = files.iter().find(|file| file.file == name).ok_or_else(|| {
+            let names: Vec<&str> = files.iter().map(|file| file.file).collect();
+            Failure::Failed(format!("there is no file {name}, but {}", names.join(", ")))
+        })?;
+        file.text.lines().for_each(say);
+        return Ok(());
+    }
+    if let Some(dir) = &line.out {
+        autoconfig::write(&files, dir).map_err(|error| Failure::Failed(format!("{}: {error}", dir.display())))?;
+    }
     for file in &files {
-        say(&format!("{} belongs to", dir.join(file.file).display()));
+        let path = line.out.as_ref().map_or(PathBuf::from(file.file), |dir| dir.join(file.file));
+        say(&format!("{} belongs to", path.display()));
         file.places.iter().for_each(|place| say(&format!("    {place}")));
+        if line.out.is_none() {
+            say("");
+            file.text.lines().for_each(say);
+            say("");
+        }
     }
     if service.smtp.is_empty() {
         say("say in [clients] smtp_host how people send; without it some programs cannot use these files");

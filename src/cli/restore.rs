@@ -101,7 +101,7 @@ fn make_user(here: &Directory, name: &str, old: &UserRecord, config: &Config) ->
         // The user is there all the same; only what the server remembers of the name may be old for a while.
         Err(error) => say(&format!("the running server was not told: {error}")),
     }
-    say(&format!("added {name} with the password of {}", old.name));
+    say(&format!("added {name} with the password of {}; app passwords and aliases have to be made anew", old.name));
     Ok(user)
 }
 

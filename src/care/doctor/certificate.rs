@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Find;
+use crate::auth::der::{BOOLEAN, Der, OCTET_STRING, OID, SEQUENCE};
 use crate::care::moment::written;
 use crate::types::date::{Date, DateTime};
 
@@ -57,8 +58,8 @@ pub fn read_pem(path: &Path, most: usize) -> Result<Vec<Vec<u8>>, String> {
     blocks.map(decode).collect()
 }
 
-/// What is to be said of a chain that clients of `host` are shown; the server's own certificate comes first.
-pub fn chain(chain: &[Certificate], host: Option<&str>, now: i64) -> Vec<Find> {
+/// What is to be said of a chain: its dates, its names, its order. The server's own certificate comes first.
+pub fn chain(chain: &[Certificate], now: i64) -> Vec<Find> {
     let Some(own) = chain.first() else { return Vec::new() };
     let mut finds = vec![dates(own, now)];
     for above in chain.iter().skip(1).filter(|above| above.not_after < now) {
@@ -67,19 +68,6 @@ pub fn chain(chain: &[Certificate], host: Option<&str>, now: i64) -> Vec<Find> {
             format!("an intermediate certificate ended at {ended}"),
             "get the chain anew from your CA",
         ));
-    }
-    let names = own.names.join(", ");
-    match host {
-        None if own.names.is_empty() => {}
-        None => finds.push(Find::warn(
-            format!("the certificate is for {names}"),
-            "say which name mail programs use: clients.imap_host in the configuration, or --host",
-        )),
-        Some(host) if own.covers(host) => finds.push(Find::pass(format!("the certificate is for {host}"))),
-        Some(host) => finds.push(Find::fail(
-            format!("the certificate is for {names}, not for {host}"),
-            format!("get one that names {host}, or have programs connect to a name it has"),
-        )),
     }
     if own.names.is_empty() && own.addresses.is_empty() {
         finds.push(Find::fail(
@@ -107,6 +95,24 @@ pub fn chain(chain: &[Certificate], host: Option<&str>, now: i64) -> Vec<Find> {
     finds
 }
 
+/// Whether clients of `host` are shown a certificate that has its name. `shown`: the server's own ones, the first of which
+/// goes to everybody who asks for a name that none of them has.
+pub fn names(shown: &[Certificate], host: Option<&str>) -> Find {
+    let names: Vec<&str> = shown.iter().flat_map(|own| &own.names).map(String::as_str).collect();
+    let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
+    match host {
+        None => Find::warn(
+            format!("the certificate is for {names}"),
+            "say which name mail programs use: clients.imap_host in the configuration, or --host",
+        ),
+        Some(host) if shown.iter().any(|own| own.covers(host)) => Find::pass(format!("the certificate is for {host}")),
+        Some(host) => Find::fail(
+            format!("the certificate is for {names}, not for {host}"),
+            format!("get one that names {host}, or have programs connect to a name it has"),
+        ),
+    }
+}
+
 fn dates(own: &Certificate, now: i64) -> Find {
     let (begins, ends) = (written(own.not_before), written(own.not_after));
     if now < own.not_before {
@@ -125,53 +131,45 @@ fn dates(own: &Certificate, now: i64) -> Find {
 impl Certificate {
     /// Reads one; `None` when it is none.
     pub fn read(octets: &[u8]) -> Option<Certificate> {
-        let (mut outer, _) = element(octets, SEQUENCE)?;
-        let (mut fields, _) = take(&mut outer, SEQUENCE)?;
-        if fields.first() == Some(&0xa0) {
-            take(&mut fields, 0xa0)?;
+        let mut fields = Der::new(octets).enter(SEQUENCE)?.enter(SEQUENCE)?;
+        if fields.peek() == Some(VERSION) {
+            fields.next()?;
         }
-        take(&mut fields, INTEGER)?;
-        take(&mut fields, SEQUENCE)?;
-        let (_, issuer) = take(&mut fields, SEQUENCE)?;
-        let (mut validity, _) = take(&mut fields, SEQUENCE)?;
+        // serialNumber and signature
+        fields.next()?;
+        fields.next()?;
+        let issuer = fields.expect(SEQUENCE)?.to_vec();
+        let mut validity = fields.enter(SEQUENCE)?;
         let (not_before, not_after) = (time(&mut validity)?, time(&mut validity)?);
-        let (_, subject) = take(&mut fields, SEQUENCE)?;
-        take(&mut fields, SEQUENCE)?;
-        let mut certificate = Certificate {
-            issuer: issuer.to_vec(),
-            subject: subject.to_vec(),
-            not_before,
-            not_after,
-            names: Vec::new(),
-            addresses: Vec::new(),
-        };
-        while let Some(tag) = fields.first().copied() {
-            let (mut content, _) = take(&mut fields, tag)?;
-            if tag == 0xa3 {
-                let (extensions, _) = take(&mut content, SEQUENCE)?;
-                certificate.read_names(extensions)?;
+        let subject = fields.expect(SEQUENCE)?.to_vec();
+        // subjectPublicKeyInfo
+        fields.next()?;
+        let mut certificate =
+            Certificate { issuer, subject, not_before, not_after, names: Vec::new(), addresses: Vec::new() };
+        for (tag, content) in fields {
+            if tag == EXTENSIONS {
+                certificate.read_names(Der::new(content).enter(SEQUENCE)?)?;
             }
         }
         Some(certificate)
     }
 
-    fn read_names(&mut self, mut extensions: &[u8]) -> Option<()> {
-        while !extensions.is_empty() {
-            let (mut extension, _) = take(&mut extensions, SEQUENCE)?;
-            let (id, _) = take(&mut extension, OBJECT_ID)?;
-            if extension.first() == Some(&0x01) {
-                take(&mut extension, 0x01)?;
+    fn read_names(&mut self, mut extensions: Der<'_>) -> Option<()> {
+        while extensions.peek().is_some() {
+            let mut extension = extensions.enter(SEQUENCE)?;
+            let id = extension.expect(OID)?;
+            if extension.peek() == Some(BOOLEAN) {
+                extension.next()?;
             }
-            let (mut value, _) = take(&mut extension, OCTETS)?;
+            let value = extension.expect(OCTET_STRING)?;
             if id != SUBJECT_ALT_NAME {
                 continue;
             }
-            let (mut names, _) = take(&mut value, SEQUENCE)?;
-            while let Some(tag) = names.first().copied() {
-                let (name, _) = take(&mut names, tag)?;
+            let names = Der::new(value).enter(SEQUENCE)?;
+            for (tag, name) in names {
                 match tag {
-                    0x82 => self.names.push(String::from_utf8_lossy(name).to_lowercase()),
-                    0x87 => self.addresses.extend(address(name)),
+                    DNS_NAME => self.names.push(String::from_utf8_lossy(name).to_lowercase()),
+                    IP_ADDRESS => self.addresses.extend(address(name)),
                     _ => {}
                 }
             }
@@ -193,52 +191,26 @@ impl Certificate {
     }
 }
 
-const SEQUENCE: u8 = 0x30;
-const INTEGER: u8 = 0x02;
-const OCTETS: u8 = 0x04;
-const OBJECT_ID: u8 = 0x06;
+/// Tags of a certificate's fields (RFC 5280 §4.1) and of GeneralName (§4.2.1.6).
+const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
+const DNS_NAME: u8 = 0x82;
+const IP_ADDRESS: u8 = 0x87;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+/// The octets of 2.5.29.17, subjectAltName.
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
-/// Takes an element with this tag off the front: its content, and all of it.
-fn take<'a>(octets: &mut &'a [u8], tag: u8) -> Option<(&'a [u8], &'a [u8])> {
-    let (content, whole) = element(octets, tag)?;
-    *octets = &octets[whole.len()..];
-    Some((content, whole))
-}
-
-// X.690 §8.1: a tag, a length of one octet or of so many that follow, and the content.
-fn element(octets: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    if octets.first() != Some(&tag) {
-        return None;
-    }
-    let first = usize::from(*octets.get(1)?);
-    let (head, length) = match first {
-        0..=0x7f => (2, first),
-        0x81..=0x84 => {
-            let more = first - 0x80;
-            let length = octets.get(2..2 + more)?.iter().fold(0usize, |sum, octet| sum << 8 | usize::from(*octet));
-            (2 + more, length)
-        }
-        _ => return None,
-    };
-    let whole = octets.get(..head.checked_add(length)?)?;
-    Some((&whole[head..], whole))
-}
-
 /// UTCTime or GeneralizedTime (RFC 5280 §4.1.2.5).
-fn time(octets: &mut &[u8]) -> Option<i64> {
-    let tag = *octets.first()?;
-    let (content, _) = take(octets, tag)?;
+fn time(fields: &mut Der<'_>) -> Option<i64> {
+    let (tag, content) = fields.next()?;
     let text = std::str::from_utf8(content).ok()?.strip_suffix('Z')?;
-    let (year, rest) = match tag {
-        0x17 => (text.get(..2)?.parse::<u16>().ok()?, text.get(2..)?),
-        0x18 => (text.get(..4)?.parse::<u16>().ok()?, text.get(4..)?),
+    let (digits, rest) = text.split_at_checked(if tag == GENERALIZED_TIME { 4 } else { 2 })?;
+    let year = match (tag, digits.parse::<u16>().ok()?) {
+        (GENERALIZED_TIME, year) => year,
+        (UTC_TIME, year) if year < 50 => 2000 + year,
+        (UTC_TIME, year) => 1900 + year,
         _ => return None,
-    };
-    let year = match tag {
-        0x17 if year < 50 => 2000 + year,
-        0x17 => 1900 + year,
-        _ => year,
     };
     let two = |at: usize| rest.get(at..at + 2)?.parse::<u8>().ok();
     let date = Date::new(year, two(0)?, two(2)?)?;
@@ -303,7 +275,8 @@ mod tests {
             Certificate { subject: b"ca".to_vec(), issuer: b"root".to_vec(), names: Vec::new(), ..good.clone() };
         let until = |days: i64| Certificate { not_after: NOW + days * 86_400, ..signed.clone() };
         let worst = |certificates: &[Certificate], host: Option<&str>| {
-            chain(certificates, host, NOW).into_iter().map(|find| find.weight).max().expect("something is said")
+            let name = names(&certificates[..1], host);
+            chain(certificates, NOW).into_iter().chain([name]).map(|find| find.weight).max().expect("something is said")
         };
         let host = Some("imap.example.org");
         assert_eq!(worst(&[signed.clone(), above.clone()], host), Weight::Pass);

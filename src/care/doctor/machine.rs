@@ -14,6 +14,8 @@ use crate::mailstore::lock;
 const LITTLE_MEMORY_BYTES: u64 = 256 << 20;
 /// Files an account's database needs while it is open: itself, its log, and the log's index.
 const FILES_OF_A_CONNECTION: u64 = 3;
+/// Files a delivery may need: its connection and its draft.
+const FILES_OF_A_DELIVERY: u64 = 2;
 /// Files the program needs besides.
 const FILES_BESIDES: u64 = 100;
 /// A clock before this day is wrong: the program is younger. 2026-01-01.
@@ -29,7 +31,7 @@ pub fn machine(config: &Config, now_secs: i64) -> Vec<Find> {
             finds.extend(directory(&data_dir));
             finds.extend(file_system(&data_dir));
             finds.extend(room(&data_dir, config));
-            finds.extend(key(&data_dir, config));
+            finds.extend(keys(&data_dir, config));
             finds.push(clock(&data_dir, now_secs));
         }
         Err(error @ lock::LockError::Network { .. }) => {
@@ -37,7 +39,6 @@ pub fn machine(config: &Config, now_secs: i64) -> Vec<Find> {
         }
         Err(error) => finds.push(Find::fail(error.to_string(), "make it with `pillarbox user add`, or mend data_dir")),
     }
-    finds.push(open_files(config));
     finds.push(memory(config));
     finds
 }
@@ -112,30 +113,34 @@ fn room(data_dir: &Path, config: &Config) -> Vec<Find> {
     finds
 }
 
-fn key(data_dir: &Path, config: &Config) -> Vec<Find> {
+fn keys(data_dir: &Path, config: &Config) -> Vec<Find> {
     if !config.needs_tls() {
         return Vec::new();
     }
-    let path = &config.tls.key;
+    let keys = std::iter::once(&config.tls.key).chain(config.tls.additional.iter().map(|pair| &pair.key));
+    keys.map(|path| key(data_dir, path)).collect()
+}
+
+fn key(data_dir: &Path, path: &Path) -> Find {
     let shown = path.display();
     let (found, owner) = match (fs::metadata(path), fs::metadata(data_dir)) {
         (Ok(found), Ok(owner)) => (found, owner),
-        (Err(error), _) | (_, Err(error)) => return vec![Find::fail(format!("{shown}: {error}"), "see [tls] key")],
+        (Err(error), _) | (_, Err(error)) => return Find::fail(format!("{shown}: {error}"), "see [tls] key"),
     };
     let mode = found.mode() & 0o777;
     if mode & 0o007 != 0 {
         let what = format!("{shown} has mode {mode:o}: everybody on this machine can take the key");
-        return vec![Find::fail(what, format!("chmod o= {shown}"))];
+        return Find::fail(what, format!("chmod o= {shown}"));
     }
     // The server runs as the owner of its directory; root reads everything.
     let is_readable = owner.uid() == 0
         || found.uid() == owner.uid() && mode & 0o400 != 0
         || found.gid() == owner.gid() && mode & 0o040 != 0;
     if is_readable {
-        vec![Find::pass(format!("{shown} can be read by the server and not by everybody"))]
+        Find::pass(format!("{shown} can be read by the server and not by everybody"))
     } else {
         let what = format!("{shown} may not be readable for user {}, who owns data_dir", owner.uid());
-        vec![Find::warn(what, "let the server's user or group read it")]
+        Find::warn(what, "let the server's user or group read it")
     }
 }
 
@@ -162,15 +167,23 @@ fn clock(data_dir: &Path, now_secs: i64) -> Find {
     }
 }
 
-fn open_files(config: &Config) -> Find {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
+/// Whether enough files may be open. `server`: the process that serves; without one this process stands for it.
+pub fn open_files(config: &Config, server: Option<u32>) -> Find {
+    let own = || rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let limit = match server.map(limit_of) {
+        None => own(),
+        Some(Some(limit)) => limit,
+        Some(None) => return Find::skip("the running server's limits cannot be read by this user"),
+    };
     let connections = config.limits.account_connections as u64 * FILES_OF_A_CONNECTION;
-    let needed = config.limits.sessions as u64 + connections + FILES_BESIDES;
+    let deliveries = config.lmtp.connections as u64 * FILES_OF_A_DELIVERY;
+    let besides = connections + deliveries + FILES_BESIDES;
+    let needed = config.limits.sessions as u64 + besides;
     // Most servers never see limits.sessions; who has room for some thousands is well off.
     if limit >= needed {
         Find::pass(format!("{limit} files may be open, enough for all sessions that are allowed"))
-    } else if limit >= connections + FILES_BESIDES + 1000 {
-        let sessions = limit - connections - FILES_BESIDES;
+    } else if limit >= besides + 1000 {
+        let sessions = limit - besides;
         Find::pass(format!("{limit} files may be open, enough for {sessions} sessions"))
     } else {
         Find::fail(
@@ -178,6 +191,13 @@ fn open_files(config: &Config) -> Find {
             "set LimitNOFILE= in the unit, or lower limits.sessions and limits.account_connections",
         )
     }
+}
+
+/// How many files a process may have open.
+fn limit_of(process: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/limits")).ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?;
+    if value == "unlimited" { Some(u64::MAX) } else { value.parse().ok() }
 }
 
 fn memory(config: &Config) -> Find {
@@ -222,11 +242,11 @@ mod tests {
         let home = tempfile::tempdir().expect("a folder");
         let mut config = Config::default();
         config.tls.key = home.path().join("key.pem");
-        assert_eq!(key(home.path(), &config)[0].weight, Weight::Fail, "there is none");
+        assert_eq!(key(home.path(), &config.tls.key).weight, Weight::Fail, "there is none");
         fs::write(&config.tls.key, "x").expect("written");
         for (mode, weight) in [(0o644, Weight::Fail), (0o600, Weight::Pass), (0o640, Weight::Pass)] {
             fs::set_permissions(&config.tls.key, fs::Permissions::from_mode(mode)).expect("set");
-            assert_eq!(key(home.path(), &config)[0].weight, weight, "{mode:o}");
+            assert_eq!(key(home.path(), &config.tls.key).weight, weight, "{mode:o}");
         }
     }
 
@@ -240,6 +260,20 @@ mod tests {
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(NOW as u64 + 100_000);
         fs::File::options().write(true).open(&lock).expect("opened").set_modified(time).expect("set");
         assert!(clock(home.path(), NOW).what.contains("was written at"));
+    }
+
+    #[test]
+    fn too_few_open_files_are_a_failure_and_those_of_a_running_server_count() {
+        let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+        assert_eq!(limit_of(std::process::id()), Some(own));
+        let mut config = Config::default();
+        config.limits.sessions = 1;
+        config.limits.account_connections = 1;
+        assert_eq!(open_files(&config, Some(std::process::id())).weight, Weight::Pass);
+        config.limits.account_connections = 1 << 40;
+        assert_eq!(open_files(&config, None).weight, Weight::Fail);
+        // No process has this number: it is above what the kernel gives out.
+        assert_eq!(open_files(&config, Some(u32::MAX)).weight, Weight::Skip);
     }
 
     #[test]

@@ -5,8 +5,8 @@ mod certificate;
 mod machine;
 mod network;
 
-pub use certificate::{Certificate, chain, read_chain, read_pem};
-pub use machine::machine;
+pub use certificate::{Certificate, chain, names, read_chain, read_pem};
+pub use machine::{machine, open_files};
 pub use network::{reachable, resolve};
 
 use std::fmt;
@@ -14,6 +14,8 @@ use std::fmt;
 /// How much a find matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
+    /// Was not looked at, and why.
+    Skip,
     Pass,
     /// Works, and will bite some day.
     Warn,
@@ -32,6 +34,10 @@ pub struct Find {
 }
 
 impl Find {
+    pub fn skip(what: impl Into<String>) -> Find {
+        Find { weight: Weight::Skip, what: what.into(), advice: String::new() }
+    }
+
     pub fn pass(what: impl Into<String>) -> Find {
         Find { weight: Weight::Pass, what: what.into(), advice: String::new() }
     }
@@ -48,6 +54,7 @@ impl Find {
 impl fmt::Display for Find {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = match self.weight {
+            Weight::Skip => "SKIP",
             Weight::Pass => "PASS",
             Weight::Warn => "WARN",
             Weight::Fail => "FAIL",

@@ -1,5 +1,7 @@
 //! The program as its operator meets it: commands, exit codes, messages, signals, with and without a running server.
 
+mod care; // doctor, autoconfig, backup and restore, folders that empty themselves
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -405,91 +407,6 @@ fn what_the_server_makes_is_for_its_owner_only() {
             open.extend(std::fs::read_dir(&path).expect("listed").map(|entry| entry.expect("an entry").path()));
         }
     }
-}
-
-#[test]
-fn the_doctor_says_what_is_fine_and_what_to_do() {
-    // A fixed port, so that the door can be tried; somebody else may have it for a moment.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
-    let site =
-        Site::with(&format!("[[listen]]\naddress = \"{free}\"\nsecurity = \"none\"\n[limits]\nmin_free_bytes = 0\n"));
-    let before = site.run("doctor");
-    assert_eq!(before.code, Some(1), "{}", before.stdout);
-    assert!(before.stdout.contains("FAIL") && before.stdout.contains("user add"), "{}", before.stdout);
-    site.add("anna", "pw");
-    let resting = site.run("doctor").stdout;
-    assert!(resting.contains("WARN  no server is running") && resting.contains("is for its owner only"), "{resting}");
-    let _server = site.serve();
-    let running = site.run("doctor --host localhost").stdout;
-    assert!(running.contains("PASS  the server runs: process "), "{running}");
-    assert!(running.contains(&format!("PASS  {free} (none) answers")), "{running}");
-    assert!(running.contains("has 1 users") && running.contains("SRV records were not looked at"), "{running}");
-    let is_find = |line: &str| ["PASS  ", "WARN  ", "FAIL  "].iter().any(|word| line.starts_with(word));
-    assert!(running.lines().all(|line| is_find(line) || line.ends_with(" to look at")), "{running}");
-}
-
-#[test]
-fn autoconfig_writes_its_files_or_says_what_is_missing() {
-    let tls = "[tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n";
-    let site = Site::with(tls);
-    for name in ["c.pem", "k.pem"] {
-        std::fs::write(site.home.path().join(name), "").expect("written");
-    }
-    let out = site.home.path().join("out");
-    let words = format!("autoconfig example.org --out {}", out.display());
-    let refused = site.run(&words);
-    assert!(refused.code == Some(1) && refused.stderr.contains("imap_host"), "{}", refused.stderr);
-    site.configure(&format!("{tls}[clients]\nimap_host = \"imap.example.org\"\nsmtp_host = \"smtp.example.org\"\n"));
-    let written = site.run(&words);
-    assert_eq!(written.code, Some(0), "{}", written.stderr);
-    assert!(written.stdout.contains("https://autoconfig.example.org/mail/config-v1.1.xml"), "{}", written.stdout);
-    for name in ["config-v1.1.xml", "autodiscover.xml", "mail.mobileconfig", "records.zone"] {
-        assert!(std::fs::metadata(out.join(name)).is_ok_and(|file| file.len() > 100), "{name}");
-    }
-}
-
-#[test]
-fn a_backup_and_a_restore_with_and_without_a_running_server() {
-    let site = Site::with("[[listen]]\naddress = \"127.0.0.1:0\"\nsecurity = \"none\"\n[limits]\nmin_free_bytes = 0\n");
-    site.add("anna", "pw");
-    let dir = site.home.path().join("backup");
-    let backup = format!("backup {}", dir.display());
-    let verify = format!("backup --verify {}", dir.display());
-    assert_eq!(site.run(&verify).code, Some(1), "there is none yet");
-    assert_eq!(site.run(&backup).code, Some(0), "nobody has mail, and that is fine");
-    let server = site.serve();
-    let mut session = TcpStream::connect(server.addresses[0]).expect("connected");
-    session.write_all(b"a LOGIN anna pw\r\nb APPEND INBOX {5}\r\n").expect("sent");
-    let mut lines = BufReader::new(session.try_clone().expect("a handle")).lines();
-    let mut wait = |what: &str| {
-        let found = lines.by_ref().map_while(Result::ok).find(|line| line.starts_with(what));
-        assert!(found.is_some(), "no {what}");
-    };
-    wait("+");
-    session.write_all(b"hello\r\n").expect("sent");
-    wait("b OK");
-    let told = site.run(&backup);
-    assert!(told.code == Some(0) && told.stdout.contains("anna: complete, 1 message in 6 folders"), "{}", told.stdout);
-    session.write_all(b"c SELECT INBOX\r\nd STORE 1 +FLAGS \\Deleted\r\ne EXPUNGE\r\n").expect("sent");
-    wait("e OK");
-    let listed = site.run("undelete anna --list");
-    assert!(listed.stdout.contains("1 message can be brought back"), "{}{}", listed.stdout, listed.stderr);
-    let unasked = site.run(&format!("restore {} anna", dir.display()));
-    assert!(unasked.code == Some(1) || unasked.stderr.contains("terminal"), "{}", unasked.stderr);
-    let restored = site.run(&format!("restore {} anna --yes", dir.display()));
-    assert!(
-        restored.code == Some(0) && restored.stdout.contains("1 message in 6 folders restored"),
-        "{}",
-        restored.stdout
-    );
-    wait("* BYE [UNAVAILABLE]");
-    drop(server);
-    assert_eq!(site.run(&verify).code, Some(0));
-    let repaired = site.run("check anna --repair");
-    assert!(repaired.stdout.contains("nothing is damaged"), "{}{}", repaired.stdout, repaired.stderr);
-    let twice = site.run(&format!("restore {} anna --as carl --yes", dir.display()));
-    assert!(twice.code == Some(0) && twice.stdout.contains("added carl with the password of anna"), "{}", twice.stderr);
-    assert_eq!(site.run("check").code, Some(0));
 }
 
 #[test]
