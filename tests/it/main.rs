@@ -7,6 +7,7 @@ mod capabilities;
 mod client;
 mod clients;
 mod corpus;
+mod deflate;
 mod documents;
 mod fuzz;
 mod house;
