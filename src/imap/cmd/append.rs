@@ -60,7 +60,7 @@ pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Sto
 /// An APPEND that is made of stored messages only, and so came as one line.
 pub async fn append_stored(session: &mut Session, arguments: Append) -> Answer {
     let mut batch = Batch::default();
-    batch.aim(session, arguments.target)?;
+    batch.aim(session, arguments.target).await?;
     for item in arguments.items {
         batch.take(session, item, None).await?;
     }
@@ -90,7 +90,7 @@ async fn take(
         session.may_come_uninvited(arriving)?;
     }
     if let Some(target) = read.target {
-        batch.aim(session, target)?;
+        batch.aim(session, target).await?;
     }
     for item in read.items {
         batch.take(session, item, arriving).await?;
@@ -148,14 +148,14 @@ async fn next_piece(session: &mut Session) -> Result<Option<Piece>, Stop> {
 
 async fn place(session: &mut Session, batch: Batch) -> Answer {
     let (aim, messages) = batch.finish()?;
-    let Some(uid) = aim.replaced else {
+    let Some(replaced) = aim.replaced else {
         let placed = aim.account.place(&aim.mailbox, messages).await.map_err(missing_target)?;
         session.note_own(placed.modseq);
         return Ok(Done::with_code(Code::AppendUid { uid_validity: placed.uid_validity, uids: placed.uids }));
     };
     let State::Selected(_, selection) = &session.state else { return Err(bad("REPLACE needs a selected mailbox")) };
     let Some(message) = messages.into_iter().next() else { return Err(bad("expected one message")) };
-    let placed = selection.view.replace(uid, &aim.mailbox, message).await.map_err(missing_target)?;
+    let placed = selection.view.replace(replaced.uid, &aim.mailbox, message).await.map_err(missing_target)?;
     session.note_own(placed.modseq);
     // RFC 8508 §4.1: the new UID comes untagged, before the expunge that the end of the command tells.
     let code = Code::AppendUid { uid_validity: placed.uid_validity, uids: placed.uids };
