@@ -1,6 +1,7 @@
 //! CREATE, DELETE, RENAME, SUBSCRIBE and UNSUBSCRIBE (RFC 3501 §6.3.3 to §6.3.7, RFC 6154 §3, RFC 8474 §4.1).
 
 use crate::imap::answer::{Answer, Done, no};
+use crate::imap::progress::waiting;
 use crate::imap::session::Session;
 use crate::types::command::{Create, Rename};
 use crate::types::{Code, MailboxArgument, SpecialUse};
@@ -21,15 +22,17 @@ pub async fn create(session: &mut Session, arguments: Create) -> Answer {
     Ok(Done::with_code(Code::MailboxId(created.mailbox_id)))
 }
 
-pub async fn delete(session: &mut Session, name: MailboxArgument) -> Answer {
-    let modseqs = session.signed_in()?.account.delete(&name?).await?;
+pub async fn delete(session: &mut Session, tag: &str, name: MailboxArgument) -> Answer {
+    let (name, cx) = (name?, session.signed_in()?);
+    let modseqs = waiting(cx.channel, tag, cx.account.delete(&name)).await??;
     session.note_own_all(modseqs);
     Ok(Done::default())
 }
 
-pub async fn rename(session: &mut Session, arguments: Rename) -> Answer {
+pub async fn rename(session: &mut Session, tag: &str, arguments: Rename) -> Answer {
     let (from, to) = (arguments.from?, arguments.to?);
-    let modseqs = session.signed_in()?.account.rename(&from, &to).await?;
+    let cx = session.signed_in()?;
+    let modseqs = waiting(cx.channel, tag, cx.account.rename(&from, &to)).await??;
     session.note_own_all(modseqs);
     Ok(Done::default())
 }
