@@ -15,8 +15,9 @@ use tracing::{debug, info, warn};
 
 pub use super::message::{Asked, Message};
 use super::place::Place;
-use super::{MOST_LINE_BYTES, Reply, Request};
+use super::{MOST_LINE_BYTES, Reply, Request, upkeep};
 use crate::login::{EndReason, Login, Sessions};
+use crate::mailstore::MailStore;
 use crate::types::AccountId;
 
 /// How many questions are answered at a time.
@@ -38,6 +39,7 @@ pub type Deliver = dyn Fn(Asked, Message) -> Pin<Box<dyn Future<Output = Reply> 
 pub struct ControlHost {
     pub login: Arc<Login>,
     pub sessions: Arc<Sessions>,
+    pub store: MailStore,
     pub started: Instant,
     pub check: Box<Check>,
     pub delete_mail: Box<DeleteMail>,
@@ -180,6 +182,7 @@ async fn obey(request: Request, host: Arc<ControlHost>, tell: &mpsc::Sender<Repl
                 Err(reason) => Reply::Failed(reason),
             }
         }
+        Request::Upkeep(question) => upkeep::obey(question, host, tell).await,
         Request::Deliver { user, mailbox, sender } => (host.deliver)(Asked { user, mailbox, sender }, message).await,
         Request::Reload => match blocking(move || (host.reload)()).await {
             Ok(done) => Reply::Done(done),
@@ -208,7 +211,9 @@ async fn end_sessions(host: &ControlHost, name: &str, account: AccountId, reason
 }
 
 /// Runs what blocks on a thread of its own: such questions are rare and may take hours.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
     let (answer, outcome) = oneshot::channel();
     let thread = std::thread::Builder::new().name("control".into());
     let started = thread.spawn(move || {
@@ -225,6 +230,7 @@ mod tests {
     use super::super::client::{self, AskError, ask};
     use super::*;
     use crate::config::Config;
+    use crate::mailstore::Options;
     use crate::mailstore::directory::Directory;
     use arc_swap::ArcSwap;
 
@@ -244,6 +250,7 @@ mod tests {
         let host = ControlHost {
             login: Login::new(directory, config).expect("started"),
             sessions: sessions.clone(),
+            store: MailStore::open(&data_dir, Options::default()).expect("opened"),
             started: Instant::now(),
             check: Box::new(|user, tell| {
                 for n in 0..200 {

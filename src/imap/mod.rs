@@ -8,11 +8,15 @@ mod cmd;
 mod commands;
 mod deflate;
 mod dispatch;
+#[cfg(test)]
+mod house;
 mod message_limit;
 mod notifier;
 mod progress;
 mod selection;
 mod session;
+#[cfg(test)]
+mod tests;
 mod updates;
 
 use std::net::SocketAddr;

@@ -72,6 +72,8 @@ pub enum EndReason {
     Shutdown = 1,
     UserRemoved = 2,
     UserDisabled = 3,
+    /// The files of the account are about to be exchanged.
+    Parked = 4,
 }
 
 impl EndReason {
@@ -82,11 +84,12 @@ impl EndReason {
             EndReason::Shutdown => "[UNAVAILABLE] Pillarbox is shutting down, please come back later",
             EndReason::UserRemoved => "this user was removed",
             EndReason::UserDisabled => "[CONTACTADMIN] this user was disabled",
+            EndReason::Parked => "[UNAVAILABLE] this account is being repaired or restored, please come back later",
         }
     }
 
     fn from_number(number: u8) -> Option<Self> {
-        [EndReason::Shutdown, EndReason::UserRemoved, EndReason::UserDisabled]
+        [EndReason::Shutdown, EndReason::UserRemoved, EndReason::UserDisabled, EndReason::Parked]
             .into_iter()
             .find(|reason| *reason as u8 == number)
     }

@@ -109,3 +109,32 @@ fn a_name_that_is_not_there_is_found() {
     assert_eq!(missing("`a/c` and `src/nowhere.rs`", "", &transcripts).1, ["a/c", "src/nowhere.rs"]);
     assert_eq!(missing("`c`, `d`", "clients", &transcripts).1, ["d"]);
 }
+
+/// A test is named by its path: `attacks::parentheses_without_end`; that there is a function of this name is enough.
+#[test]
+fn every_attack_names_tests_that_exist() {
+    let transcripts = transcripts();
+    let mut sources = Vec::new();
+    for folder in ["src", "tests"] {
+        source::files(&root().join(folder), "rs", &mut sources);
+    }
+    let code: String = sources.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+    let page = page("security.md");
+    let (mut complaints, mut shown) = (Vec::new(), 0);
+    for row in rows(&page).into_iter().filter(|row| row[0] != "what happens elsewhere") {
+        let [what, here, by] = row[..] else { panic!("three cells: {row:?}") };
+        let (mut named, mut absent) = missing(by, "", &transcripts);
+        for test in quoted(by).filter_map(|name| name.rsplit_once("::")) {
+            named += 1;
+            if !code.contains(&format!("fn {}(", test.1)) {
+                absent.push(test.1.to_string());
+            }
+        }
+        shown += usize::from(named > 0);
+        if here.is_empty() || (named == 0 && !by.starts_with("the code: ")) {
+            complaints.push(format!("{what}: nothing shows it, and nothing says why"));
+        }
+        complaints.extend(absent.iter().map(|name| format!("{what}: {name} is not there")));
+    }
+    assert!(shown > 20 && complaints.is_empty(), "docs/security.md:\n{}", complaints.join("\n"));
+}

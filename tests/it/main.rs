@@ -7,6 +7,8 @@ mod capabilities;
 mod client;
 mod clients;
 mod compress;
+mod corpus;
+mod deflate;
 mod documents;
 mod fuzz;
 mod house;

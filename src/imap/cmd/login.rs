@@ -158,46 +158,10 @@ fn code_of(refusal: &LoginRefusal) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imap::{Host, Peer};
-    use crate::login::{Sessions, credentials};
-    use crate::mailstore::directory::Directory;
-    use crate::mailstore::{MailStore, Options};
-    use std::sync::Arc;
-
-    struct House {
-        _home: tempfile::TempDir,
-        host: Arc<Host>,
-    }
+    use crate::imap::house::House;
 
     fn house() -> House {
-        let home = tempfile::tempdir().expect("a directory");
-        let directory = Directory::open(home.path()).expect("opened");
-        for (name, password) in [("anna", "sesame"), ("bert", "open")] {
-            let credentials = credentials::make(&Secret::new(password), false).expect("made");
-            directory.add_user(name, &credentials).expect("added");
-        }
-        let mut config = crate::config::Config::default();
-        config.login.failure_delay_seconds = std::time::Duration::ZERO;
-        let config = Arc::new(arc_swap::ArcSwap::from_pointee(config));
-        let store = MailStore::open(home.path(), Options::default()).expect("opened");
-        let login = crate::login::Login::new(Arc::new(directory), config.clone()).expect("started");
-        let sessions = Sessions::new(config.clone());
-        House { _home: home, host: Arc::new(Host { store, login, sessions, config }) }
-    }
-
-    impl House {
-        fn session(&self, plaintext_allowed: bool) -> Session {
-            let peer = Peer {
-                address: None,
-                listener: None,
-                is_tls: false,
-                starttls_offered: false,
-                plaintext_allowed,
-                tls: None,
-            };
-            let ticket = self.host.sessions.admit(None).expect("room");
-            Session::new(self.host.clone(), peer, Box::new(tokio::io::duplex(4096).0), ticket)
-        }
+        House::with_users(&[("anna", "sesame"), ("bert", "open")])
     }
 
     async fn log_in(session: &mut Session, user: &[u8], password: &str) -> Answer {
