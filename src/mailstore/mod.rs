@@ -144,6 +144,16 @@ impl MailStore {
         self.shared.account_dir(id).join("mail.db").exists()
     }
 
+    /// Reads a few octets from the disk on a thread that answers sessions' questions: whether the store is alive.
+    pub async fn pulse(&self) -> Result<()> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let path = self.shared.data_dir.join("hash.key");
+        self.shared.readers.run(move || {
+            let _ = reply.send(fs::read(path).map(|_| ()).map_err(Error::from));
+        });
+        answer.await.unwrap_or(Err(Error::Unavailable))
+    }
+
     /// Verifies every invariant of an account.
     pub async fn check(&self, id: AccountId) -> Result<Findings> {
         let account = self.account(id).await?;

@@ -8,8 +8,10 @@ mod limits;
 mod listen;
 mod lmtp;
 mod logging;
+mod passed;
 mod proxy;
 mod shutdown;
+mod supervisor;
 pub mod tls;
 
 use std::fmt;
@@ -23,6 +25,7 @@ use tracing::{error, info, warn};
 
 use self::connection::Gate;
 use self::listen::Listener;
+use self::passed::Passed;
 use self::shutdown::{Signal, Signals};
 use self::tls::{Tls, TlsDial};
 use crate::config::{BadConfig, Config};
@@ -141,6 +144,7 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
     oauth::check(&config.oauth).map_err(|text| BadConfig::at(file, "oauth.jwks_file", text))?;
     lmtp::check(&config).map_err(|(setting, text)| BadConfig::at(file, setting, text))?;
     logging::start(&config.log);
+    let passed = Passed::take().map_err(failed)?;
     // A connection, and the file a large message is written to.
     limits::raise_open_files(2 * config.lmtp.connections as u64);
     // Whatever is made from here on (the database's side files, the control socket) is for the owner only.
@@ -160,7 +164,7 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
         .build()
         .map_err(|error| failed(format!("cannot start the runtime: {error}")))?;
     let house = House::new(file, config, tls, directory, store)?;
-    let outcome = runtime.block_on(run(&house, &data_dir));
+    let outcome = runtime.block_on(run(&house, &data_dir, passed));
     // What is still running now was given its time; it is dropped at its next wait.
     runtime.shutdown_timeout(Duration::from_secs(5));
     house.gate.host.store.close();
@@ -257,17 +261,21 @@ impl House {
 }
 
 /// Opens the doors, serves, and closes them again.
-async fn run(house: &House, data_dir: &Path) -> Result<(), ServeError> {
+async fn run(house: &House, data_dir: &Path, passed: Passed) -> Result<(), ServeError> {
     // First of all, so that a signal that comes during the start is not lost.
     let mut signals = Signals::new().map_err(|error| failed(format!("cannot watch for signals: {error}")))?;
-    let listens = house.gate.host.config.load().listen.clone();
-    let listeners = listen::bind_all(&listens).map_err(failed)?;
-    let mail_doors = lmtp::open(&house.lmtp).map_err(failed)?;
+    let config = house.gate.host.config.load_full();
+    let passed = passed.sort(&config.listen, &config.lmtp.listen).map_err(failed)?;
+    let listeners = listen::bind_all(&config.listen, passed.imap).map_err(failed)?;
+    let mail_doors = lmtp::open(&house.lmtp, passed.lmtp, passed.unix).map_err(failed)?;
+    drop(config);
     let control = ControlSocket::bind(data_dir)
         .map_err(|error| failed(format!("cannot open {}: {error}", data_dir.join("control.sock").display())))?;
     let control = tokio::spawn(control.serve(Arc::new(house.control_host(data_dir))));
     let doors: Vec<_> = listeners.into_iter().map(|listener| open_door(listener, house.gate.clone())).collect();
+    let attending = tokio::spawn(supervisor::attend(house.gate.host.clone(), house.lmtp.rooms.directory.clone()));
     info!(pid = std::process::id(), data_dir = %data_dir.display(), "ready");
+    supervisor::tell_ready("serving");
 
     loop {
         match signals.next().await {
@@ -279,11 +287,14 @@ async fn run(house: &House, data_dir: &Path) -> Result<(), ServeError> {
             }
         }
     }
-    for door in doors.iter().chain(&mail_doors) {
+    for door in doors.into_iter().chain(mail_doors) {
         door.abort();
+        // Who is not accepted by now waits for the next server, if the socket was passed in.
+        let _ = door.await;
     }
     let sessions = &house.gate.host.sessions;
     let patience = house.gate.host.config.load().limits.shutdown_seconds;
+    supervisor::tell_stopping(patience, sessions.count());
     info!(sessions = sessions.end_all(EndReason::Shutdown), "stopping");
     tokio::select! {
         is_empty = sessions.wait_empty(patience) => {
@@ -293,6 +304,7 @@ async fn run(house: &House, data_dir: &Path) -> Result<(), ServeError> {
         }
         _ = signals.next_stop() => warn!(sessions = sessions.count(), "told to stop again, not waiting any longer"),
     }
+    attending.abort();
     control.abort();
     let _ = control.await;
     info!("stopped");
@@ -321,16 +333,14 @@ impl Reloader {
     /// them; what is under way goes on as it began.
     fn reload(&self) -> Result<String, String> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.try_reload() {
-            Ok(told) => {
-                info!("configuration and certificate read again");
-                Ok(told)
-            }
-            Err(bad) => {
-                error!("nothing was changed: {bad}");
-                Err(format!("nothing was changed: {bad}"))
-            }
+        supervisor::tell_reloading();
+        let outcome = self.try_reload().map_err(|bad| format!("nothing was changed: {bad}"));
+        match &outcome {
+            Ok(_) => info!("configuration and certificate read again"),
+            Err(text) => error!("{text}"),
         }
+        supervisor::tell_ready(outcome.as_ref().unwrap_or_else(|text| text));
+        outcome
     }
 
     fn try_reload(&self) -> Result<String, BadConfig> {

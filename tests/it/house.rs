@@ -55,6 +55,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rustls_pemfile", TLS),
     ("ring", &["login"]),
     ("clap", &["cli"]),
+    ("listenfd", &["server/passed.rs"]),
+    ("sd_notify", &["server/supervisor.rs"]),
 ];
 
 /// Rooms that are read, tested and fuzzed as plain functions.

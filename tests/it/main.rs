@@ -1,6 +1,6 @@
 //! The tests of the whole server from outside, in one binary: one link instead of many.
 //! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `lmtp` and `postfix` bring mail
-//! in, `fuzz` plays seeds and chance through the properties of `tests/fuzz`, `house`, `documents` and `capabilities` read
+//! in, `supervised` runs under a service manager, `fuzz` plays seeds and chance through the properties of `tests/fuzz`, `house`, `documents` and `capabilities` read
 //! the tree.
 
 mod capabilities;
@@ -20,6 +20,7 @@ mod postfix;
 mod script;
 mod server;
 mod source;
+mod supervised;
 mod tls;
 mod tokens;
 mod transcripts;
