@@ -32,6 +32,7 @@ pub struct Config {
     pub capability: Vec<CapabilityMask>,
     pub lmtp: Lmtp,
     pub log: Log,
+    pub metrics: MetricsPage,
 }
 
 /// One listening socket.
@@ -281,11 +282,23 @@ pub struct NewMailbox {
 }
 
 /// What is written to standard error.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     pub level: LogLevel,
     pub format: LogFormat,
+    /// From how many milliseconds on a command has a line of its own. 0: never.
+    #[serde(deserialize_with = "whole::<_, _, 0, 3_600_000>")]
+    pub slow_command_ms: u64,
+}
+
+/// Where programs that watch the server read its numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsPage {
+    /// An address of this machine itself; `None`: nowhere.
+    #[serde(with = "fields::loopback")]
+    pub address: Option<SocketAddr>,
 }
 
 /// From what weight on a line is written.
@@ -342,6 +355,7 @@ impl Default for Config {
             capability: Vec::new(),
             lmtp: Lmtp::default(),
             log: Log::default(),
+            metrics: MetricsPage::default(),
         }
     }
 }
@@ -407,6 +421,12 @@ impl Default for Limits {
             min_free_bytes: 256 * MIB,
             account_connections: 512,
         }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { level: LogLevel::default(), format: LogFormat::default(), slow_command_ms: 2000 }
     }
 }
 

@@ -11,9 +11,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use super::activity::{Activity, Glance};
 use super::address::AddressKey;
 use super::is_trusted;
 use crate::config::Config;
+use crate::metrics::METRICS;
 use crate::types::AccountId;
 
 /// All sessions of this server.
@@ -53,6 +55,7 @@ pub struct Ticket {
     /// `None`: not counted by address.
     address: Option<AddressKey>,
     user: Mutex<User>,
+    activity: Activity,
     end: AtomicU8,
     ended: Notify,
 }
@@ -72,6 +75,8 @@ pub enum EndReason {
     Shutdown = 1,
     UserRemoved = 2,
     UserDisabled = 3,
+    /// The operator wants it so.
+    Kicked = 4,
 }
 
 impl EndReason {
@@ -82,11 +87,22 @@ impl EndReason {
             EndReason::Shutdown => "[UNAVAILABLE] Pillarbox is shutting down, please come back later",
             EndReason::UserRemoved => "this user was removed",
             EndReason::UserDisabled => "[CONTACTADMIN] this user was disabled",
+            EndReason::Kicked => "the administrator ended this session",
+        }
+    }
+
+    /// The same in one word, for the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            EndReason::Shutdown => "shutdown",
+            EndReason::UserRemoved => "user-removed",
+            EndReason::UserDisabled => "user-disabled",
+            EndReason::Kicked => "kicked",
         }
     }
 
     fn from_number(number: u8) -> Option<Self> {
-        [EndReason::Shutdown, EndReason::UserRemoved, EndReason::UserDisabled]
+        [EndReason::Shutdown, EndReason::UserRemoved, EndReason::UserDisabled, EndReason::Kicked]
             .into_iter()
             .find(|reason| *reason as u8 == number)
     }
@@ -133,6 +149,16 @@ impl Sessions {
 
     /// Lets a connection in, or says why not. `peer` is `None` for a local socket.
     pub fn admit(self: &Arc<Self>, peer: Option<SocketAddr>) -> Result<Arc<Ticket>, NotAdmitted> {
+        let admitted = self.try_admit(peer);
+        match &admitted {
+            Ok(_) => METRICS.sessions_accepted.add(1),
+            Err(NotAdmitted::ShuttingDown) => {}
+            Err(_) => METRICS.limit_refusals.add(1),
+        }
+        admitted
+    }
+
+    fn try_admit(self: &Arc<Self>, peer: Option<SocketAddr>) -> Result<Arc<Ticket>, NotAdmitted> {
         let config = self.config.load();
         let counted = peer.map(|peer| peer.ip().to_canonical()).filter(|ip| !is_trusted(*ip, &config));
         let address = counted.map(AddressKey::of);
@@ -157,6 +183,7 @@ impl Sessions {
             number,
             address,
             user: Mutex::default(),
+            activity: Activity::new(peer),
             end: AtomicU8::new(0),
             ended: Notify::new(),
         });
@@ -194,6 +221,24 @@ impl Sessions {
             ticket.end(reason);
         }
         tickets.len()
+    }
+
+    /// Tells the session with this number to end. False: there is none.
+    pub fn end_one(&self, number: u64, reason: EndReason) -> bool {
+        let ticket = self.table().open.get(&number).and_then(Weak::upgrade);
+        ticket.inspect(|ticket| ticket.end(reason)).is_some()
+    }
+
+    /// All sessions as they are now, in the order they began.
+    pub fn glances(&self) -> Vec<Glance> {
+        let mut tickets: Vec<Arc<Ticket>> = self.table().open.values().filter_map(Weak::upgrade).collect();
+        tickets.sort_by_key(|ticket| ticket.number);
+        tickets.iter().map(|ticket| ticket.activity.glance(ticket.number)).collect()
+    }
+
+    /// How many sessions somebody is logged in to.
+    pub fn count_signed_in(&self) -> usize {
+        self.table().by_account.values().map(Vec::len).sum()
     }
 
     /// How many sessions there are.
@@ -261,6 +306,7 @@ impl Ticket {
             table.by_account.entry(account).or_default().push(self.number);
             table.removed.contains(&account)
         };
+        self.activity.is_user(name);
         if is_removed {
             self.end(EndReason::UserRemoved);
         }
@@ -279,6 +325,12 @@ impl Ticket {
         let mut table = self.sessions.table();
         let before = std::mem::take(&mut *self.user());
         table.leave(before, self.number);
+        self.activity.is_user("");
+    }
+
+    /// What the session is doing.
+    pub fn activity(&self) -> &Activity {
+        &self.activity
     }
 
     /// Waits until this session's network may begin one more TLS handshake; the permit is for its time. `None`: it is
@@ -481,6 +533,7 @@ mod tests {
 
     #[test]
     fn a_ticket_is_small() {
-        assert!(size_of::<Ticket>() <= 160, "{}", size_of::<Ticket>());
+        // More than half of it is what `pillarbox who` shows.
+        assert!(size_of::<Ticket>() <= 336, "{}", size_of::<Ticket>());
     }
 }

@@ -183,6 +183,16 @@ impl MailStore {
         self.shared.space.is_low()
     }
 
+    /// Octets free for us on the disk; the reading is a moment old.
+    pub fn free_bytes(&self) -> u64 {
+        self.shared.space.free_bytes()
+    }
+
+    /// Accounts whose store is open just now.
+    pub fn accounts_open(&self) -> usize {
+        guard(&self.shared.accounts).len()
+    }
+
     pub fn hub(&self) -> &Arc<Hub> {
         &self.shared.hub
     }

@@ -82,6 +82,10 @@ fn begin(host: &Arc<Host>, socket: Box<dyn Socket>, peer: Peer) {
         tokio::spawn(turn_away(socket));
         return;
     };
+    ticket.activity().is_lmtp(match peer {
+        Peer::Tcp(address) => Some(address),
+        Peer::Local => None,
+    });
     let span = match peer {
         Peer::Tcp(address) => info_span!("lmtp", number = ticket.number(), %address),
         Peer::Local => info_span!("lmtp", number = ticket.number()),

@@ -8,6 +8,8 @@ mod limits;
 mod listen;
 mod lmtp;
 mod logging;
+mod monitor;
+mod numbers;
 mod passed;
 mod proxy;
 mod shutdown;
@@ -15,22 +17,26 @@ mod supervisor;
 pub mod tls;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use self::connection::Gate;
 use self::listen::Listener;
+use self::monitor::Monitor;
 use self::passed::Passed;
 use self::shutdown::{Signal, Signals};
 use self::tls::{Tls, TlsDial};
 use crate::config::{BadConfig, Config};
-use crate::control::ControlHost;
 use crate::control::service::ControlSocket;
+use crate::control::{ControlHost, Figures};
 use crate::imap;
 use crate::lmtp::{Host as LmtpHost, Rooms};
 use crate::login::{EndReason, Login, Sessions, names, oauth};
@@ -245,11 +251,12 @@ impl House {
         let (host, reloader) = (self.gate.host.clone(), self.reloader.clone());
         let (check_dir, delete_dir) = (data_dir.to_owned(), data_dir.to_owned());
         let (config, check_host, delete_host) = (host.config.clone(), host.clone(), host.clone());
-        let lmtp = self.lmtp.clone();
+        let (lmtp, figures_host) = (self.lmtp.clone(), host.clone());
         ControlHost {
             login: host.login.clone(),
             sessions: host.sessions.clone(),
             started: self.started,
+            figures: Box::new(move || figures(&figures_host.store)),
             check: Box::new(move |user, tell| {
                 check_data(&check_host.store, &check_dir, &config.load_full(), user, tell)
             }),
@@ -257,6 +264,16 @@ impl House {
             reload: Box::new(move || reloader.reload()),
             deliver: Box::new(move |asked, message| Box::pin(deliver::answer(lmtp.clone(), asked, message))),
         }
+    }
+}
+
+fn figures(store: &MailStore) -> Figures {
+    Figures {
+        accounts_open: store.accounts_open(),
+        connections_open: store.open_connections(),
+        snapshot_bytes: u64::try_from(store.snapshot_bytes()).unwrap_or(0),
+        disk_free_bytes: store.free_bytes(),
+        disk_is_low: store.is_disk_low(),
     }
 }
 
@@ -268,6 +285,7 @@ async fn run(house: &House, data_dir: &Path, passed: Passed) -> Result<(), Serve
     let passed = passed.sort(&config.listen, &config.lmtp.listen).map_err(failed)?;
     let listeners = listen::bind_all(&config.listen, passed.imap).map_err(failed)?;
     let mail_doors = lmtp::open(&house.lmtp, passed.lmtp, passed.unix).map_err(failed)?;
+    let page = open_page(house, config.metrics.address).await?;
     drop(config);
     let control = ControlSocket::bind(data_dir)
         .map_err(|error| failed(format!("cannot open {}: {error}", data_dir.join("control.sock").display())))?;
@@ -305,13 +323,27 @@ async fn run(house: &House, data_dir: &Path, passed: Passed) -> Result<(), Serve
         _ = signals.next_stop() => warn!(sessions = sessions.count(), "told to stop again, not waiting any longer"),
     }
     attending.abort();
+    if let Some(page) = page {
+        page.abort();
+    }
     control.abort();
     let _ = control.await;
     info!("stopped");
     Ok(())
 }
 
-fn open_door(listener: Listener, gate: Arc<Gate>) -> tokio::task::JoinHandle<()> {
+/// The page with the numbers, if it is wanted.
+async fn open_page(house: &House, address: Option<SocketAddr>) -> Result<Option<JoinHandle<()>>, ServeError> {
+    let Some(address) = address else { return Ok(None) };
+    let cannot = |error| failed(format!("cannot listen on {address} for metrics: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(cannot)?;
+    info!(address = %listener.local_addr().map_err(cannot)?, "telling metrics");
+    let (host, directory) = (house.gate.host.clone(), house.lmtp.rooms.directory.clone());
+    let monitor = Arc::new(Monitor { host, directory, started: house.started });
+    Ok(Some(tokio::spawn(monitor.serve(listener))))
+}
+
+fn open_door(listener: Listener, gate: Arc<Gate>) -> JoinHandle<()> {
     // The tests and some scripts read the real port from this line.
     info!(address = %listener.address, security = listener.door.security.word(), "listening");
     let door = listener.door.clone();
@@ -350,7 +382,8 @@ impl Reloader {
         // What only a restart can change stays as it is, so that nobody acts on half of it.
         newer.data_dir = current.data_dir.clone();
         newer.listen = current.listen.clone();
-        newer.log = current.log.clone();
+        (newer.log.level, newer.log.format) = (current.log.level, current.log.format);
+        newer.metrics = current.metrics.clone();
         newer.lmtp.keep_doors_of(&current.lmtp);
         oauth::check(&newer.oauth).map_err(|text| BadConfig::at(&self.file, "oauth.jwks_file", text))?;
         self.tls.load(&newer).map_err(|fault| BadConfig::at(&self.file, &fault.setting, fault.text))?;

@@ -72,7 +72,7 @@ pub(super) async fn attend(host: Arc<Host>, directory: Arc<Directory>) {
 }
 
 /// One reading from the mail store and one from the directory of users, each the way sessions take.
-async fn look(host: &Host, directory: Arc<Directory>) -> Result<(), String> {
+pub(super) async fn look(host: &Host, directory: Arc<Directory>) -> Result<(), String> {
     host.store.pulse().await.map_err(|error| error.to_string())?;
     let read = tokio::task::spawn_blocking(move || directory.is_removed(AccountId(0))).await;
     match read {

@@ -1,6 +1,6 @@
 //! The tests of the whole server from outside, in one binary: one link instead of many.
 //! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `lmtp` and `postfix` bring mail
-//! in, `supervised` runs under a service manager, `fuzz` plays seeds and chance through the properties of `tests/fuzz`, `house`, `documents` and `capabilities` read
+//! in, `supervised` runs under a service manager, `watching` looks on, `fuzz` plays seeds and chance through the properties of `tests/fuzz`, `house`, `documents` and `capabilities` read
 //! the tree.
 
 mod capabilities;
@@ -24,3 +24,4 @@ mod supervised;
 mod tls;
 mod tokens;
 mod transcripts;
+mod watching;

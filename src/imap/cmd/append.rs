@@ -13,6 +13,7 @@ use crate::wire::{Announced, AppendParser, Ending, Event};
 
 /// Takes over from the announcement of the first literal to the end of the command.
 pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Stop> {
+    let begun = session.begin_command("APPEND");
     let mut parser = AppendParser::new(session.dialect());
     let mut batch = Batch::default();
     let mut piece = Piece::Literal(arriving);
@@ -46,13 +47,17 @@ pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Sto
     let answer = match (outcome, &piece) {
         (Ok(()), _) => place(session, batch).await,
         // What is announced will not be read; the client is told so in its place.
-        (Err(stop), Piece::Literal(arriving)) => return session.refuse_literal(arriving, Some(&tag), word, stop),
+        (Err(stop), Piece::Literal(arriving)) => {
+            session.end_command(begun, true);
+            return session.refuse_literal(arriving, Some(&tag), word, stop);
+        }
         (Err(stop), Piece::End(_)) => Err(stop),
     };
     // The new message is told before the tagged line, if it is in the selected mailbox.
     if let Err(Stop::Gone) = session.tell_news(Moment::CommandEnd { is_own_doing: true }, false).await {
         return Err(Stop::Gone);
     }
+    session.end_command(begun, answer.is_err());
     write_answer(&mut session.channel.out, &tag, word, &answer);
     Ok(())
 }
@@ -148,6 +153,7 @@ async fn next_piece(session: &mut Session) -> Result<Option<Piece>, Stop> {
 
 async fn place(session: &mut Session, batch: Batch) -> Answer {
     let (aim, messages) = batch.finish()?;
+    session.channel.messages += messages.len() as u64;
     let Some(uid) = aim.replaced else {
         let placed = aim.account.place(&aim.mailbox, messages).await.map_err(missing_target)?;
         session.note_own(placed.modseq);

@@ -16,6 +16,7 @@ pub async fn copy(session: &mut Session, arguments: Copy) -> Answer {
     }
     cx.selection.present()?;
     cx.limit.whole_save(uids.count())?;
+    cx.channel.messages += uids.count();
     let copied = cx.selection.view.copy(uids, &target).await.map_err(missing_target)?;
     if let Some(modseq) = copied.modseq {
         session.note_own(modseq);
@@ -33,6 +34,7 @@ pub async fn move_messages(session: &mut Session, arguments: Copy) -> Answer {
         return Ok(Done::default());
     }
     cx.selection.present()?;
+    cx.channel.messages += share.uids.count();
     let moved = cx.selection.view.move_to_mailbox(share.uids.clone(), &target).await.map_err(missing_target)?;
     let modseq = moved.modseq.filter(|_| cx.enabled.qresync);
     let own = moved.modseq;

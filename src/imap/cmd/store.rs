@@ -16,6 +16,7 @@ pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
     if uids.is_empty() {
         return Ok(Done::default());
     }
+    channel.messages += uids.count();
     let order = SetFlags {
         uids: uids.clone(),
         change: arguments.change,
