@@ -87,6 +87,9 @@ pub struct Tls {
     pub client_ca: PathBuf,
     /// Which field of such a certificate names the user.
     pub client_certificate_user: CertificateUser,
+    /// How often the files are looked at, and read again when one has changed. 0: never.
+    #[serde(serialize_with = "seconds::serialize", deserialize_with = "seconds::within::<_, 0, 86_400>")]
+    pub watch_seconds: Duration,
     /// How long a handshake may take.
     #[serde(serialize_with = "seconds::serialize", deserialize_with = "seconds::within::<_, 1, 600>")]
     pub handshake_seconds: Duration,
@@ -368,6 +371,7 @@ impl Default for Tls {
             additional: Vec::new(),
             client_ca: PathBuf::new(),
             client_certificate_user: CertificateUser::Rfc822Name,
+            watch_seconds: Duration::from_secs(60),
             handshake_seconds: Duration::from_secs(30),
             handshakes_per_network: 50,
         }

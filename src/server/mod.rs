@@ -12,6 +12,7 @@ mod monitor;
 mod numbers;
 mod passed;
 mod proxy;
+mod renewal;
 mod shutdown;
 mod supervisor;
 pub mod tls;
@@ -291,6 +292,7 @@ async fn run(house: &House, data_dir: &Path, passed: Passed) -> Result<(), Serve
         .map_err(|error| failed(format!("cannot open {}: {error}", data_dir.join("control.sock").display())))?;
     let control = tokio::spawn(control.serve(Arc::new(house.control_host(data_dir))));
     let doors: Vec<_> = listeners.into_iter().map(|listener| open_door(listener, house.gate.clone())).collect();
+    let renewing = tokio::spawn(renewal::watch(house.reloader.clone()));
     let attending = tokio::spawn(supervisor::attend(house.gate.host.clone(), house.lmtp.rooms.directory.clone()));
     info!(pid = std::process::id(), data_dir = %data_dir.display(), "ready");
     supervisor::tell_ready("serving");
@@ -323,6 +325,7 @@ async fn run(house: &House, data_dir: &Path, passed: Passed) -> Result<(), Serve
         _ = signals.next_stop() => warn!(sessions = sessions.count(), "told to stop again, not waiting any longer"),
     }
     attending.abort();
+    renewing.abort();
     if let Some(page) = page {
         page.abort();
     }

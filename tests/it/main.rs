@@ -1,13 +1,15 @@
 //! The tests of the whole server from outside, in one binary: one link instead of many.
 //! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `lmtp` and `postfix` bring mail
-//! in, `supervised` runs under a service manager, `watching` looks on, `fuzz` plays seeds and chance through the properties of `tests/fuzz`, `house`, `documents` and `capabilities` read
-//! the tree.
+//! in, `supervised` runs under a service manager, `watching` and `fail2ban` look on, `renewal` changes certificates,
+//! `fuzz` plays seeds and chance through the properties of `tests/fuzz`, `house`, `documents` and `capabilities` read the
+//! tree.
 
 mod capabilities;
 mod client;
 mod clients;
 mod corpus;
 mod documents;
+mod fail2ban;
 mod fuzz;
 mod house;
 mod lmtp;
@@ -17,6 +19,7 @@ mod matching;
 mod patience;
 mod play;
 mod postfix;
+mod renewal;
 mod script;
 mod server;
 mod source;
