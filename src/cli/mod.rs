@@ -4,7 +4,10 @@ mod alias;
 mod app_password;
 mod deliver;
 mod import;
+mod introduction;
+mod paper;
 mod prompt;
+mod self_signed;
 mod user;
 mod watch;
 
@@ -51,6 +54,14 @@ enum Command {
     Kick(watch::Kick),
     /// Watch the sessions of the running server, the busiest first
     Top(watch::Top),
+    /// Make a certificate of one's own, for a first start
+    SelfSigned(self_signed::SelfSigned),
+    /// Write the man pages
+    #[command(hide = true)]
+    Man(paper::Man),
+    /// Write completions for a shell
+    #[command(hide = true)]
+    Completions(paper::Completions),
     /// Check that all that is stored is whole; works with and without a running server
     Check {
         /// Only what belongs to this user
@@ -154,6 +165,12 @@ fn obey(command: Command) -> Result<(), Failure> {
         Command::Who(asked) => watch::who(asked),
         Command::Kick(asked) => watch::kick(asked),
         Command::Top(asked) => watch::top(asked),
+        Command::SelfSigned(asked) => self_signed::make(&asked),
+        Command::Man(asked) => paper::man(&asked),
+        Command::Completions(asked) => {
+            paper::completions(&asked);
+            Ok(())
+        }
         Command::Check { user, place } => check(&place.load()?, user),
     }
 }
@@ -230,6 +247,9 @@ mod tests {
             "pillarbox alias add --config f @example.org anna",
             "pillarbox alias remove sales@example.org",
             "pillarbox alias list",
+            "pillarbox self-signed mail.example.org --certificate c --key k",
+            "pillarbox man dir",
+            "pillarbox completions zsh",
             "pillarbox status --json --config f",
             "pillarbox who anna --json --config f",
             "pillarbox kick anna --config f",

@@ -13,6 +13,7 @@ mod numbers;
 mod passed;
 mod proxy;
 mod renewal;
+pub mod self_signed;
 mod shutdown;
 mod supervisor;
 pub mod tls;

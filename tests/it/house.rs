@@ -55,6 +55,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rustls_pemfile", TLS),
     ("ring", &["login"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli/paper.rs"]),
+    ("clap_mangen", &["cli/paper.rs"]),
     ("listenfd", &["server/passed.rs"]),
     ("sd_notify", &["server/supervisor.rs"]),
 ];
