@@ -17,6 +17,7 @@ pub mod query; // search matching, SORT, THREAD, collations
 // Floor 4: where mail is kept.
 pub mod mailstore; // accounts, mailboxes, messages, blobs
 // Floor 5: next to the store.
+pub mod care; // backup, restore, repair, and advice for the operator
 pub mod login; // who are you: look-up, password pool, sessions
 // Floor 6: behaviour.
 pub mod control; // the socket between a running server and the commands

@@ -139,6 +139,8 @@ counters! {
     disk_low_refusals,
     /// Content rows and files the sweep took away.
     contents_swept,
+    /// Messages that a rule such as `empty_trash_after` expunged.
+    messages_expired,
     /// Sessions that ended in a panic.
     session_panics,
     /// Sessions accepted, of IMAP and LMTP.

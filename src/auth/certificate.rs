@@ -42,7 +42,7 @@ pub fn names(certificate: &[u8]) -> Option<CertificateNames> {
     read_subject(body.enter(SEQUENCE)?, &mut names)?;
     // subjectPublicKeyInfo
     body.next()?;
-    while let Some((tag, value)) = body.next() {
+    for (tag, value) in body {
         // extensions [3]; before it may stand issuerUniqueID [1] and subjectUniqueID [2].
         if tag == 0xa3 {
             read_extensions(Der::new(value).enter(SEQUENCE)?, &mut names)?;
@@ -78,8 +78,8 @@ fn read_extensions(mut extensions: Der<'_>, names: &mut CertificateNames) -> Opt
         }
         let value = extension.expect(OCTET_STRING)?;
         if kind == SUBJECT_ALT_NAME {
-            let mut general = Der::new(value).enter(SEQUENCE)?;
-            while let Some((tag, value)) = general.next() {
+            let general = Der::new(value).enter(SEQUENCE)?;
+            for (tag, value) in general {
                 match tag {
                     RFC822_NAME => add(&mut names.rfc822_names, value),
                     DNS_NAME => add(&mut names.dns_names, value),

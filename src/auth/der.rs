@@ -21,8 +21,26 @@ impl<'a> Der<'a> {
         self.0.first().copied()
     }
 
-    /// The next value: its tag and what it holds. `None`: there is none, or it is not whole.
-    pub fn next(&mut self) -> Option<(u8, &'a [u8])> {
+    /// The next value, which must have this tag.
+    pub fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
+        if self.peek() != Some(tag) {
+            return None;
+        }
+        self.next().map(|(_, value)| value)
+    }
+
+    /// The next value, which must be constructed and have this tag.
+    pub fn enter(&mut self, tag: u8) -> Option<Der<'a>> {
+        self.expect(tag).map(Der)
+    }
+}
+
+/// The values one after the other: the tag of each, and what it holds.
+impl<'a> Iterator for Der<'a> {
+    type Item = (u8, &'a [u8]);
+
+    /// `None`: there is no more, or it is not whole.
+    fn next(&mut self) -> Option<(u8, &'a [u8])> {
         let (tag, rest) = self.0.split_first()?;
         // A tag of several octets is in no field that is looked for.
         if tag & 0x1f == 0x1f {
@@ -40,19 +58,6 @@ impl<'a> Der<'a> {
         let (value, rest) = rest.split_at_checked(length)?;
         self.0 = rest;
         Some((*tag, value))
-    }
-
-    /// The next value, which must have this tag.
-    pub fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
-        if self.peek() != Some(tag) {
-            return None;
-        }
-        self.next().map(|(_, value)| value)
-    }
-
-    /// The next value, which must be constructed and have this tag.
-    pub fn enter(&mut self, tag: u8) -> Option<Der<'a>> {
-        self.expect(tag).map(Der)
     }
 }
 

@@ -5,7 +5,7 @@
 pub mod app_password;
 pub mod bearer;
 pub mod certificate;
-mod der;
+pub mod der;
 pub mod external;
 pub mod imported;
 pub mod password;

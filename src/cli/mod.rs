@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and the exit code of each outcome. Thin: it asks the rooms below.
 
+mod advice;
 mod alias;
 mod app_password;
 mod deliver;
@@ -7,7 +8,9 @@ mod import;
 mod introduction;
 mod paper;
 mod prompt;
+mod restore;
 mod self_signed;
+mod upkeep;
 mod user;
 mod watch;
 
@@ -38,6 +41,16 @@ enum Command {
     /// Add, change, list and remove users; works with and without a running server
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Copy all mail while the server runs; into the same directory again only what is new
+    Backup(upkeep::BackupLine),
+    /// Bring an account, or a folder of one, back out of a backup
+    Restore(restore::RestoreLine),
+    /// Bring back mail that was removed
+    Undelete(upkeep::UndeleteLine),
+    /// Examine the machine, the certificate and the running server, and say what to do
+    Doctor(advice::DoctorLine),
+    /// Write the files and DNS records in which mail programs look for a domain's servers
+    Autoconfig(advice::AutoconfigLine),
     /// Take over what another server has; works with and without a running server
     #[command(subcommand)]
     Import(import::ImportCommand),
@@ -66,6 +79,9 @@ enum Command {
     Check {
         /// Only what belongs to this user
         user: Option<String>,
+        /// Put what can be saved of a damaged account in its place; the damaged files are kept
+        #[arg(long, requires = "user")]
+        repair: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -158,6 +174,11 @@ fn obey(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::User(command) => user::obey(command),
+        Command::Backup(line) => upkeep::backup(line),
+        Command::Undelete(line) => upkeep::undelete(line),
+        Command::Doctor(line) => advice::doctor(line),
+        Command::Autoconfig(line) => advice::autoconfig(line),
+        Command::Restore(line) => restore::restore(line),
         Command::Import(command) => import::obey(command),
         Command::Alias(command) => alias::obey(command),
         Command::Deliver(asked) => deliver::obey(asked),
@@ -171,7 +192,8 @@ fn obey(command: Command) -> Result<(), Failure> {
             paper::completions(&asked);
             Ok(())
         }
-        Command::Check { user, place } => check(&place.load()?, user),
+        Command::Check { user: Some(user), repair: true, place } => restore::repair(&place.load()?, &user),
+        Command::Check { user, place, .. } => check(&place.load()?, user),
     }
 }
 
@@ -243,6 +265,18 @@ mod tests {
             "pillarbox import passwd users --config f",
             "pillarbox check --config f",
             "pillarbox check --config f anna",
+            "pillarbox backup --config f d",
+            "pillarbox backup d anna bert --prune --config f",
+            "pillarbox backup --verify d",
+            "pillarbox check anna --repair --config f",
+            "pillarbox doctor --config f --host imap.example.org",
+            "pillarbox autoconfig example.org --out d --config f",
+            "pillarbox autoconfig example.org --print records.zone",
+            "pillarbox restore d anna --yes",
+            "pillarbox restore d anna --mailbox Work --to Old --as bert --config f",
+            "pillarbox restore d --all",
+            "pillarbox undelete anna --list --since 3d --mailbox Work --config f",
+            "pillarbox undelete --config f anna --to Back --copies",
             "pillarbox alias add sales@example.org anna bert --config f",
             "pillarbox alias add --config f @example.org anna",
             "pillarbox alias remove sales@example.org",
@@ -264,6 +298,15 @@ mod tests {
             "pillarbox",
             "pillarbox fly",
             "pillarbox user add",
+            "pillarbox serve --confg f",
+            "pillarbox backup",
+            "pillarbox backup d anna --verify",
+            "pillarbox check --repair",
+            "pillarbox restore d",
+            "pillarbox restore d anna --to x",
+            "pillarbox restore d anna --all",
+            "pillarbox autoconfig example.org --out d --print records.zone",
+            "pillarbox undelete anna --list --to x",
             "pillarbox alias add sales",
             "pillarbox deliver",
             "pillarbox serve --confg f",

@@ -1,7 +1,7 @@
 //! Passwords from a person or a pipe. What is typed is not shown, and the terminal is put back however it ends.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
@@ -36,6 +36,17 @@ pub(super) fn ask_twice() -> Result<Secret, String> {
         return Err("the two passwords differ".into());
     }
     Ok(first)
+}
+
+/// Asks on the terminal whether to go on. Anything but a yes is a no.
+pub(super) fn agrees(question: &str) -> Result<bool, String> {
+    let no_terminal = |_| "there is no terminal to ask on; use --yes".to_owned();
+    let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(no_terminal)?;
+    let trouble = |error: io::Error| format!("cannot ask: {error}");
+    terminal.write_all(format!("{question} [y/N] ").as_bytes()).map_err(trouble)?;
+    let mut answer = String::new();
+    BufReader::new(terminal.take(100)).read_line(&mut answer).map_err(trouble)?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
 fn ask(terminal: &mut File, question: &str) -> Result<Secret, String> {

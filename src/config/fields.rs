@@ -104,6 +104,33 @@ pub mod period {
     }
 }
 
+/// A period, or `never`.
+pub mod period_or_never {
+    use super::*;
+    use serde::Serializer;
+
+    const NEVER: &str = "never";
+
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => period::serialize(duration, serializer),
+            None => serializer.serialize_str(NEVER),
+        }
+    }
+
+    pub fn within<'de, D, const LO: u64, const HI: u64>(deserializer: D) -> Result<Option<Duration>, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        let given = String::deserialize(deserializer)?;
+        if given == NEVER {
+            return Ok(None);
+        }
+        let text: de::value::StringDeserializer<D::Error> = de::IntoDeserializer::into_deserializer(given);
+        period::within::<_, LO, HI>(text).map(Some)
+    }
+}
+
 /// A mailbox name as people write it.
 pub mod mailbox {
     use super::*;
@@ -149,6 +176,18 @@ pub fn checked_domain<E: de::Error>(given: String) -> Result<String, E> {
     let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '/');
     if given.len() > 200 || given.contains(is_odd) || given.starts_with('.') || given.ends_with('.') {
         return Err(E::custom(format!("{given:?} is no domain; write it like \"example.org\"")));
+    }
+    Ok(given)
+}
+
+/// A host, with `:port` behind it or not, or nothing. Kept in lower case.
+pub fn host_and_port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let given = String::deserialize(deserializer)?.to_lowercase();
+    let (host, port) = given.split_once(':').unwrap_or((&given, "465"));
+    let is_host = host.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '.')) && !host.starts_with('.');
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    if !is_host || !is_port || host.is_empty() && given.contains(':') {
+        return Err(de::Error::custom(format!("{given:?} is no host; write it like \"smtp.example.org:465\"")));
     }
     Ok(given)
 }

@@ -16,7 +16,7 @@ pub use logins::{Algorithm, CertificateUser, Checker, OAuth};
 pub use network::Network;
 pub use protocol::{CapabilityMask, Protocol};
 pub use settings::{
-    AllowPlaintext, CertificatePair, Config, Limits, Listen, Log, LogFormat, LogLevel, LoginSettings, Mail,
+    AllowPlaintext, CertificatePair, Clients, Config, Limits, Listen, Log, LogFormat, LogLevel, LoginSettings, Mail,
     MetricsPage, NewMailbox, Security, Tls,
 };
 
@@ -106,6 +106,12 @@ impl Config {
         }
         if self.login.password_queue != newer.login.password_queue {
             settings.push("login.password_queue");
+        }
+        if self.mail.empty_trash_after != newer.mail.empty_trash_after {
+            settings.push("mail.empty_trash_after");
+        }
+        if self.mail.empty_junk_after != newer.mail.empty_junk_after {
+            settings.push("mail.empty_junk_after");
         }
         if self.checker.at_once != newer.checker.at_once {
             settings.push("checker.at_once");
@@ -274,6 +280,8 @@ mod tests {
             ("[limits]\nidle_timeout_seconds = 60\n", "p.toml:2: limits.idle_timeout_seconds: "),
             ("[limits]\nnesting = -1\n", "p.toml:2: limits.nesting: "),
             ("[mail]\nkeep_removed = \"5m\"\n", "p.toml:2: mail.keep_removed: "),
+            ("[mail]\nempty_trash_after = \"12h\"\n", "p.toml:2: mail.empty_trash_after: "),
+            ("[mail]\nempty_junk_after = 30\n", "p.toml:2: mail.empty_junk_after: "),
             ("[login]\nallow_plaintext = \"sometimes\"\n", "p.toml:2: login.allow_plaintext: "),
             ("[[listen]]\naddress = \"localhost\"\n", "p.toml:2: listen.address: "),
             ("[[listen]]\nsecurity = \"tls\"\n", "p.toml:1: listen: "),
@@ -296,6 +304,14 @@ mod tests {
         let newer = parse("data_dir = \"/x\"\n[limits]\nnesting = 9\n[log]\nlevel = \"debug\"\n").expect("fine");
         assert_eq!(old.needs_restart_for(&newer), ["data_dir", "log"]);
         assert!(old.needs_restart_for(&old).is_empty());
+    }
+
+    #[test]
+    fn a_folder_empties_itself_after_a_period_or_never() {
+        let mail = |text: &str| parse(&format!("[mail]\nempty_trash_after = \"{text}\"\n")).map(|c| c.mail);
+        let days = |n: u64| Some(std::time::Duration::from_secs(n * 86_400));
+        assert_eq!(mail("30d").map(|m| (m.empty_trash_after, m.empty_junk_after)), Ok((days(30), None)));
+        assert_eq!(mail("never").map(|m| m.empty_trash_after), Ok(None));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::fields::{self, period, seconds, whole};
+use super::fields::{self, period, period_or_never, seconds, whole};
 use super::{CapabilityMask, CertificateUser, Checker, Lmtp, Network, OAuth, Protocol};
 use crate::types::MailboxName;
 
@@ -25,6 +25,7 @@ pub struct Config {
     pub checker: Checker,
     pub limits: Limits,
     pub mail: Mail,
+    pub clients: Clients,
     pub quota: Quota,
     pub protocol: Protocol,
     /// What is hidden from whom. Written `[[capability]]`.
@@ -252,6 +253,18 @@ pub struct Mail {
     /// Whether a message with 8-bit octets in its headers is refused from clients that have not enabled UTF8=ACCEPT
     /// (RFC 9755 §4).
     pub strict_8bit_headers: bool,
+    /// How long after it came there a message in a mailbox of the use `\Trash` is expunged. `None`: never.
+    #[serde(
+        serialize_with = "period_or_never::serialize",
+        deserialize_with = "period_or_never::within::<_, 86_400, 315_360_000>"
+    )]
+    pub empty_trash_after: Option<Duration>,
+    /// The same for the use `\Junk`.
+    #[serde(
+        serialize_with = "period_or_never::serialize",
+        deserialize_with = "period_or_never::within::<_, 86_400, 315_360_000>"
+    )]
+    pub empty_junk_after: Option<Duration>,
     /// The mailboxes a new account starts with, besides INBOX.
     pub new_account_mailboxes: Vec<NewMailbox>,
 }
@@ -282,6 +295,18 @@ pub struct NewMailbox {
     /// Its use (RFC 6154 §2) with the backslash, such as `\Sent`. Empty: none.
     #[serde(default, deserialize_with = "fields::special_use")]
     pub special_use: String,
+}
+
+/// What mail programs are told about this service. The server itself acts on none of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clients {
+    /// The name they connect to. Empty: not said.
+    #[serde(deserialize_with = "fields::domain")]
+    pub imap_host: String,
+    /// The name they send mail through, with a port if it is not 465. Empty: not said.
+    #[serde(deserialize_with = "fields::host_and_port")]
+    pub smtp_host: String,
 }
 
 /// What is written to standard error.
@@ -353,6 +378,7 @@ impl Default for Config {
             checker: Checker::default(),
             limits: Limits::default(),
             mail: Mail::default(),
+            clients: Clients::default(),
             quota: Quota::default(),
             protocol: Protocol::default(),
             capability: Vec::new(),
@@ -444,6 +470,8 @@ impl Default for Mail {
         Mail {
             keep_removed: Duration::from_secs(7 * 86_400),
             strict_8bit_headers: false,
+            empty_trash_after: None,
+            empty_junk_after: None,
             new_account_mailboxes: uses.iter().map(mailbox).collect(),
         }
     }

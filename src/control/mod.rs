@@ -1,12 +1,14 @@
 //! The local socket between a running server and the commands: `data_dir/control.sock`.
 //! One connection carries one question as a line of JSON, and its answer as lines of JSON, the last one telling how
-//! it ended. Only the server's own user and root are listened to. Nothing secret crosses it.
+//! it ended. Only the server's own user and root are listened to. No password crosses it.
 
 pub mod client;
 mod message;
 mod place;
 pub mod report;
+pub mod running;
 pub mod service;
+pub mod upkeep;
 
 pub use client::AskError;
 pub use report::{Figures, Status};
@@ -18,6 +20,8 @@ use serde::{Deserialize, Serialize};
 
 /// Longest line either way, in octets.
 const MOST_LINE_BYTES: usize = 64 * 1024;
+/// What a lease that was there already is answered with.
+const RENEWED: &str = "renewed";
 
 /// What a command asks of the running server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +59,8 @@ pub enum Request {
     },
     /// Read configuration and certificate again, as SIGHUP does.
     Reload,
+    /// What backup, restore, repair and undelete ask.
+    Upkeep(upkeep::Upkeep),
     /// Deliver a message. Answered with `SendMessage`, it follows in pieces; see `message.rs`.
     Deliver {
         user: String,
@@ -107,6 +113,14 @@ mod tests {
                 Request::Deliver { user: "anna".into(), mailbox: None, sender: None },
             ),
             (r#"{"do":"check"}"#, Request::Check { user: None }),
+            (
+                r#"{"do":"upkeep","ask":"hold","account":7,"hold_for":"backup","by":{"process":1,"number":2}}"#,
+                Request::Upkeep(upkeep::Upkeep::Hold {
+                    account: 7,
+                    hold_for: upkeep::HoldFor::Backup,
+                    by: upkeep::HeldBy { process: 1, number: 2 },
+                }),
+            ),
             (r#"{"do":"check","user":"anna"}"#, Request::Check { user: Some("anna".into()) }),
         ];
         for (text, request) in cases {

@@ -15,8 +15,9 @@ use tracing::{debug, info, warn};
 
 pub use super::message::{Asked, Message};
 use super::place::Place;
-use super::{Figures, MOST_LINE_BYTES, Reply, Request, Status};
+use super::{Figures, MOST_LINE_BYTES, Reply, Request, Status, upkeep};
 use crate::login::{EndReason, Login, Sessions};
+use crate::mailstore::MailStore;
 use crate::metrics::METRICS;
 use crate::types::AccountId;
 
@@ -39,6 +40,7 @@ pub type Deliver = dyn Fn(Asked, Message) -> Pin<Box<dyn Future<Output = Reply> 
 pub struct ControlHost {
     pub login: Arc<Login>,
     pub sessions: Arc<Sessions>,
+    pub store: MailStore,
     pub started: Instant,
     pub figures: Box<dyn Fn() -> Figures + Send + Sync>,
     pub check: Box<Check>,
@@ -208,6 +210,7 @@ async fn obey(request: Request, host: Arc<ControlHost>, tell: &mpsc::Sender<Repl
                 Err(reason) => Reply::Failed(reason),
             }
         }
+        Request::Upkeep(question) => upkeep::obey(question, host, tell).await,
         Request::Deliver { user, mailbox, sender } => (host.deliver)(Asked { user, mailbox, sender }, message).await,
         Request::Reload => match blocking(move || (host.reload)()).await {
             Ok(done) => Reply::Done(done),
@@ -244,7 +247,9 @@ async fn end_sessions(host: &ControlHost, name: &str, account: AccountId, reason
 }
 
 /// Runs what blocks on a thread of its own: such questions are rare and may take hours.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
     let (answer, outcome) = oneshot::channel();
     let thread = std::thread::Builder::new().name("control".into());
     let started = thread.spawn(move || {
@@ -261,6 +266,7 @@ mod tests {
     use super::super::client::{self, AskError, ask};
     use super::*;
     use crate::config::Config;
+    use crate::mailstore::Options;
     use crate::mailstore::directory::Directory;
     use arc_swap::ArcSwap;
 
@@ -280,6 +286,7 @@ mod tests {
         let host = ControlHost {
             login: Login::new(directory, config).expect("started"),
             sessions: sessions.clone(),
+            store: MailStore::open(&data_dir, Options::default()).expect("opened"),
             started: Instant::now(),
             figures: Box::new(|| Figures { accounts_open: 3, ..Figures::default() }),
             check: Box::new(|user, tell| {

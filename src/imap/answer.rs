@@ -57,6 +57,8 @@ impl From<Error> for Stop {
             Error::NoSuchMailbox | Error::NotSelectable => no(Code::NonExistent, text),
             // RFC 5530 §3: another session's EXPUNGE, which this one will be told of soon.
             Error::NoSuchMessage => no(Code::ExpungeIssued, text),
+            // RFC 9051 §6.3.5
+            Error::HasChildren => no(Code::HasChildren, text),
             Error::UseTaken => no(Code::UseAttr, text),
             Error::AlreadyExists => no(Code::AlreadyExists, text),
             Error::Forbidden(_) => no(Code::Cannot, text),

@@ -10,6 +10,8 @@ pub enum Offered {
     Always,
     BeforeLogin,
     AfterLogin,
+    /// After login, to those the configuration names as operators.
+    ToOperators,
     /// Before login, while TLS can still be started.
     WhileStartTls,
     /// Before login, where logging in is allowed and this mechanism can work.
@@ -33,6 +35,7 @@ impl Offered {
             Offered::Always => ("offered", ""),
             Offered::BeforeLogin => ("offered", "before login"),
             Offered::AfterLogin => ("offered", "after login"),
+            Offered::ToOperators => ("offered", "after login, to `quota.operators`"),
             Offered::WhileStartTls => ("offered", "before login, on a STARTTLS port, until TLS is on"),
             Offered::Mechanism(_) => ("offered", "before login, where it can work"),
             Offered::WhileNoPlaintext => ("offered", "before login, where no password may be sent as it is"),
@@ -106,6 +109,8 @@ pub const CAPABILITIES: &[Capability] = &[
     row("QUOTA=RES-MESSAGE", "9208", Offered::Always),
     row("QUOTA=RES-MAILBOX", "9208", Offered::Always),
     row("QUOTA=RES-ANNOTATION-STORAGE", "9208", Offered::Always),
+    // RFC 9208 §4.1.3: whoever may use SETQUOTA is told so.
+    row("QUOTASET", "9208", Offered::ToOperators),
     row("UNAUTHENTICATE", "8437", Offered::AfterLogin),
     row("LIST-EXTENDED", "5258", Offered::Always),
     row("LIST-STATUS", "5819", Offered::Always),
@@ -145,7 +150,6 @@ pub const CAPABILITIES: &[Capability] = &[
     row("LANGUAGE", "5255", Offered::Planned("languages and collations")),
     row("ACL", "4314", Offered::Planned("sharing and limits")),
     row("RIGHTS=texk", "4314", Offered::Planned("sharing and limits")),
-    row("QUOTASET", "9208", Offered::Planned("sharing and limits")),
     row("METADATA", "5464", Offered::Planned("sharing and limits")),
     row("METADATA-SERVER", "5464", Offered::Planned("sharing and limits")),
     row("URLAUTH", "4467", Offered::Planned("references to stored mail and sending")),
@@ -172,6 +176,8 @@ pub const CAPABILITIES: &[Capability] = &[
 #[derive(Clone, Copy)]
 pub struct Circumstances<'a> {
     pub is_signed_in: bool,
+    /// The user may change the limits of others.
+    pub is_operator: bool,
     pub starttls_offered: bool,
     pub plaintext_allowed: bool,
     /// Whether a SASL mechanism can work on this connection.
@@ -189,6 +195,7 @@ fn told(row: &Capability, now: Circumstances<'_>, config: &Config) -> Option<Str
         Offered::Always => true,
         Offered::BeforeLogin => before,
         Offered::AfterLogin => !before,
+        Offered::ToOperators => !before && now.is_operator,
         Offered::WhileStartTls => before && now.starttls_offered,
         Offered::Mechanism(mechanism) => before && now.plaintext_allowed && (now.mechanism_works)(mechanism),
         Offered::WhileNoPlaintext => before && !now.plaintext_allowed,
@@ -211,7 +218,8 @@ mod tests {
         let config = Config::default();
         let list = |is_signed_in, starttls_offered, plaintext_allowed| {
             let mechanism_works = &|mechanism| mechanism != Mechanism::External;
-            let now = Circumstances { is_signed_in, starttls_offered, plaintext_allowed, mechanism_works };
+            let is_operator = false;
+            let now = Circumstances { is_signed_in, is_operator, starttls_offered, plaintext_allowed, mechanism_works };
             offered(now, &config).collect::<Vec<_>>()
         };
         let has = |list: &[String], name: &str| list.iter().any(|one| one == name);
@@ -233,8 +241,13 @@ mod tests {
         let mut config = Config::default();
         let list = |config: &Config| {
             let mechanism_works = &|_| false;
-            let now =
-                Circumstances { is_signed_in: true, starttls_offered: false, plaintext_allowed: true, mechanism_works };
+            let now = Circumstances {
+                is_signed_in: true,
+                is_operator: false,
+                starttls_offered: false,
+                plaintext_allowed: true,
+                mechanism_works,
+            };
             format!(" {} ", offered(now, config).collect::<Vec<_>>().join(" "))
         };
         config.limits.message_bytes = 5000;

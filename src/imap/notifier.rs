@@ -172,6 +172,8 @@ impl Session {
             Some(_) if is_own_doing => {}
             Some(_) => return Ok(()),
         }
+        // RFC 5465 §5.1: changed flags come with the UID.
+        let with_uid = with_uid || self.notifier.is_some();
         let manner = Manner { enabled: self.enabled, with_uid };
         let own = selection.own.clone();
         let new = tell(selection, &mut self.channel, manner, telling).await?;

@@ -182,6 +182,7 @@ impl Session {
         let tls = self.peer.tls.as_deref();
         let now = Circumstances {
             is_signed_in: !matches!(self.state, State::NotAuthenticated),
+            is_operator: cmd::quota::is_operator(self),
             starttls_offered: self.peer.starttls_offered,
             plaintext_allowed: self.peer.plaintext_allowed,
             mechanism_works: &|mechanism| self.host.login.offers(mechanism, tls),

@@ -42,9 +42,10 @@ pub struct Manner {
 }
 
 impl Manner {
-    /// RFC 7162 §3.2.4: whoever is told MODSEQ is told the UID too. With UIDONLY every line begins with it.
+    /// RFC 7162 §3.2.4, RFC 9051 §7.5.2: whoever is told MODSEQ or speaks IMAP4rev2 is told the UID too. With UIDONLY
+    /// every line begins with it.
     fn tells_uid(self) -> bool {
-        !self.enabled.uid_only && (self.with_uid || self.enabled.condstore)
+        !self.enabled.uid_only && (self.with_uid || self.enabled.condstore || self.enabled.rev2)
     }
 }
 

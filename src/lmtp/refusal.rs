@@ -44,6 +44,7 @@ impl Refusal {
             | Error::NotSelectable
             | Error::AlreadyExists
             | Error::Forbidden(_)
+            | Error::HasChildren
             | Error::UseTaken
             | Error::NoSuchMessage
             | Error::Corrupt(_)

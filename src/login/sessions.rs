@@ -75,8 +75,10 @@ pub enum EndReason {
     Shutdown = 1,
     UserRemoved = 2,
     UserDisabled = 3,
+    /// The files of the account are about to be exchanged.
+    Parked = 4,
     /// The operator wants it so.
-    Kicked = 4,
+    Kicked = 5,
 }
 
 impl EndReason {
@@ -87,6 +89,7 @@ impl EndReason {
             EndReason::Shutdown => "[UNAVAILABLE] Pillarbox is shutting down, please come back later",
             EndReason::UserRemoved => "this user was removed",
             EndReason::UserDisabled => "[CONTACTADMIN] this user was disabled",
+            EndReason::Parked => "[UNAVAILABLE] this account is being repaired or restored, please come back later",
             EndReason::Kicked => "the administrator ended this session",
         }
     }
@@ -97,14 +100,14 @@ impl EndReason {
             EndReason::Shutdown => "shutdown",
             EndReason::UserRemoved => "user-removed",
             EndReason::UserDisabled => "user-disabled",
+            EndReason::Parked => "parked",
             EndReason::Kicked => "kicked",
         }
     }
 
     fn from_number(number: u8) -> Option<Self> {
-        [EndReason::Shutdown, EndReason::UserRemoved, EndReason::UserDisabled, EndReason::Kicked]
-            .into_iter()
-            .find(|reason| *reason as u8 == number)
+        use EndReason::{Kicked, Parked, Shutdown, UserDisabled, UserRemoved};
+        [Shutdown, UserRemoved, UserDisabled, Parked, Kicked].into_iter().find(|reason| *reason as u8 == number)
     }
 }
 

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use super::error::{Error, Result};
 use super::events::Events;
 use super::flagsets::FlagSets;
+use super::gate::Gate;
 use super::owner::{Queue, lock};
 use super::quota::{QuotaLimits, Usage};
 use super::shared::Shared;
@@ -276,6 +277,8 @@ pub struct AccountState {
     pub id: AccountId,
     pub dir: PathBuf,
     pub shared: Arc<Shared>,
+    /// Passed by every visit and turn; shut when the files are about to be exchanged.
+    pub gate: Gate,
     pub queue: Mutex<Queue>,
     pub writer: Mutex<Option<Connection>>,
     pub reader_connections: Mutex<Vec<Connection>>,
@@ -302,6 +305,8 @@ pub struct AccountState {
     pub corrupt: Mutex<BTreeSet<ContentId>>,
     /// Deleted mailboxes that someone may still have open.
     pub gone_mailboxes: Mutex<Vec<Weak<Live>>>,
+    /// Whether the rules on old mail were carried out since the account was opened.
+    pub was_emptied: AtomicBool,
     last_touched: AtomicI64,
     next_view: AtomicU64,
 }
@@ -318,6 +323,7 @@ impl AccountState {
         let state = AccountState {
             id,
             dir,
+            gate: Gate::default(),
             queue: Mutex::default(),
             writer: Mutex::default(),
             reader_connections: Mutex::default(),
@@ -334,6 +340,7 @@ impl AccountState {
             orphans: Mutex::default(),
             corrupt: Mutex::default(),
             gone_mailboxes: Mutex::default(),
+            was_emptied: AtomicBool::new(false),
             last_touched: AtomicI64::new(shared.clock.now_secs()),
             next_view: AtomicU64::new(1),
             shared,

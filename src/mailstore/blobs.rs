@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::crash;
@@ -173,6 +173,21 @@ pub fn hash_file(path: &Path) -> std::io::Result<([u8; 32], u64)> {
             }
         }
     }
+}
+
+/// Every file below `blobs/` with its ctime.
+pub fn files_with_ctime(account_dir: &Path) -> Result<Vec<(String, i64)>> {
+    let mut files = Vec::new();
+    let Ok(shelves) = fs::read_dir(account_dir.join("blobs")) else { return Ok(files) };
+    for shelf in shelves {
+        let shelf = shelf?;
+        for file in fs::read_dir(shelf.path())? {
+            let file = file?;
+            let name = format!("{}/{}", shelf.file_name().to_string_lossy(), file.file_name().to_string_lossy());
+            files.push((name, file.metadata()?.ctime()));
+        }
+    }
+    Ok(files)
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ const TRUNCATE_WAIT: Duration = Duration::from_millis(200);
 /// An account at rest for so many seconds with more than this in its WAL is cut off too: opening reads the WAL through.
 const REST_SECS: i64 = 5;
 const REST_BYTES: u64 = 256 * 1024;
+/// Connections that nobody used for so many seconds are closed: an open one costs more memory than ten idle sessions, and
+/// opening it again takes about a millisecond.
+const CLOSE_SECS: i64 = 2;
 /// An account nobody uses is put away after so many seconds.
 const FORGET_SECS: i64 = 300;
 /// How often the sweep looks at each account, in seconds.
@@ -89,6 +92,14 @@ fn round(shared: &Arc<Shared>, swept_at: &mut i64) {
 
 fn tend(account: &Arc<AccountState>, now: i64, is_sweep_due: bool, is_low: bool) -> Result<()> {
     let is_resting = now - account.last_touched() >= REST_SECS && account.is_quiet();
+    // Also at the first rest after opening: one who looks for mail once a day is gone before the next sweep.
+    if is_sweep_due || (is_resting && !account.was_emptied.load(Ordering::Relaxed)) {
+        account.was_emptied.store(true, Ordering::Relaxed);
+        let expired = wait_for(account.empty_old())?;
+        if expired > 0 {
+            tracing::info!(account = account.id.0, messages = expired, "expunged by the rules on old mail");
+        }
+    }
     if is_sweep_due {
         // With the disk nearly full what was removed goes at once, oldest first.
         let keep = if is_low { 0 } else { account.shared.options.keep_removed_secs.max(3600) };
@@ -107,13 +118,14 @@ fn tend(account: &Arc<AccountState>, now: i64, is_sweep_due: bool, is_low: bool)
     if account.shared.options.external_checkpoints {
         return Ok(());
     }
-    if wal > TRUNCATE_BYTES || (is_resting && wal > REST_BYTES) {
+    // A backup reads from one snapshot for long; waiting for it with the WAL locked would keep writers waiting.
+    let is_copied = account.shared.leases.is_copied(account.id);
+    if !is_copied && (wal > TRUNCATE_BYTES || (is_resting && wal > REST_BYTES)) {
         checkpoint(account, true)?;
     } else if wal > PASSIVE_BYTES {
         checkpoint(account, false)?;
     }
-    if is_resting {
-        // Sessions in IDLE need no connection, and an open one costs more memory than ten of them.
+    if now - account.last_touched() >= CLOSE_SECS && account.is_quiet() {
         account.close_idle_connections();
     }
     Ok(())

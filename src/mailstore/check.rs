@@ -54,23 +54,38 @@ struct SpanCount {
 
 /// Checks one account. The connection is used for one long read transaction.
 pub fn check(account: &AccountState, conn: &Connection) -> Result<Findings> {
+    check_files_of(&account.dir, account.shared.clock.now_secs(), conn)
+}
+
+/// The same for files that no server has open.
+pub fn check_files_of(dir: &Path, now_secs: i64, conn: &Connection) -> Result<Findings> {
     let mut findings = Findings::default();
     conn.execute_batch("BEGIN")?;
-    let outcome = check_all(account, conn, &mut findings);
+    let outcome = check_all(dir, now_secs, conn, &mut findings);
     conn.execute_batch("COMMIT")?;
     outcome.map(|()| findings)
 }
 
-fn check_all(account: &AccountState, conn: &Connection, findings: &mut Findings) -> Result<()> {
+/// As far as the rows of mailboxes and messages tell: no page is looked at for itself, and no body.
+pub fn check_rows(conn: &Connection) -> Result<Findings> {
+    let mut findings = Findings::default();
+    let flagsets = check_flagsets(conn, &mut findings)?;
+    let (counted, _) = check_messages(conn, &flagsets, &mut findings)?;
+    check_mailboxes(conn, &counted, &mut findings)?;
+    Ok(findings)
+}
+
+fn check_all(dir: &Path, now_secs: i64, conn: &Connection, findings: &mut Findings) -> Result<()> {
     check_sqlite(conn, findings)?;
     let flagsets = check_flagsets(conn, findings)?;
     let (counted, refs) = check_messages(conn, &flagsets, findings)?;
     check_mailboxes(conn, &counted, findings)?;
-    check_contents(&account.dir, conn, &refs, findings)?;
-    check_files(account, conn, findings)
+    check_contents(dir, conn, &refs, findings)?;
+    check_files(dir, now_secs, conn, findings)
 }
 
-fn check_sqlite(conn: &Connection, findings: &mut Findings) -> Result<()> {
+/// Whether all pages fit together.
+pub fn check_sqlite(conn: &Connection, findings: &mut Findings) -> Result<()> {
     let mut query = conn.prepare("PRAGMA integrity_check(100)")?;
     let rows = query.query_map([], |row| row.get::<_, String>(0))?;
     for row in rows {
@@ -318,15 +333,14 @@ fn check_contents(dir: &Path, conn: &Connection, refs: &References, findings: &m
     Ok(())
 }
 
-fn check_files(account: &AccountState, conn: &Connection, findings: &mut Findings) -> Result<()> {
+fn check_files(dir: &Path, now_secs: i64, conn: &Connection, findings: &mut Findings) -> Result<()> {
     let mut query = conn.prepare("SELECT file FROM content WHERE file IS NOT NULL")?;
     let named: HashSet<String> = query.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    let now = account.shared.clock.now_secs();
-    for (file, ctime) in account.blob_files()? {
+    for (file, ctime) in blobs::files_with_ctime(dir)? {
         if named.contains(&file) {
             continue;
         }
-        if now - ctime < YOUNG_SECS {
+        if now_secs - ctime < YOUNG_SECS {
             findings.young_files += 1;
         } else {
             findings.add(format!("the file blobs/{file} has no row and was not swept"));

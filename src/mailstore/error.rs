@@ -12,6 +12,9 @@ pub enum Error {
     NotSelectable,
     #[error("a mailbox of this name is there already")]
     AlreadyExists,
+    /// What holds other folders, and nothing else, is not deleted before them.
+    #[error("it holds other folders; delete those first")]
+    HasChildren,
     #[error("another mailbox has this use already")]
     UseTaken,
     #[error("the message is not there any more")]

@@ -180,7 +180,7 @@ impl Turn<'_> {
         let has_children = tree.has_children(name);
         if has_children && mailbox.is_noselect {
             // RFC 3501 §6.3.4
-            return Err(Error::Forbidden("it holds other folders; delete those first"));
+            return Err(Error::HasChildren);
         }
         let modseq = self.next_modseq();
         self.remove_all_messages(&mailbox, modseq)?;

@@ -10,7 +10,8 @@ use super::blobs::sync_dir;
 use super::connection::{self, Role};
 use super::error::{Error, Result};
 
-const SCHEMA: &str = include_str!("schema/mail.sql");
+/// The schema of the present version.
+pub const SCHEMA: &str = include_str!("schema/mail.sql");
 
 /// The steps from each version to the next; the first leads from version 1 to version 2.
 type Step = fn(&Connection) -> rusqlite::Result<()>;

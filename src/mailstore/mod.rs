@@ -5,6 +5,8 @@
 mod account;
 mod across;
 pub mod aliases;
+mod arrive;
+pub mod backup;
 mod binary;
 mod blobs;
 mod care;
@@ -13,14 +15,17 @@ mod check;
 mod commit;
 mod connection;
 mod copy;
-mod crash;
+pub mod crash;
 pub mod directory;
 mod draft;
 mod error;
 mod events;
+mod exchange;
 mod expunge;
 mod flagsets;
+mod gate;
 mod gather;
+mod lease;
 pub mod lock;
 mod mailboxes;
 mod migrate;
@@ -32,6 +37,10 @@ mod place;
 mod quota;
 mod reading;
 mod received;
+mod recount;
+pub mod repair;
+pub mod restore;
+mod retention;
 mod search;
 mod shared;
 mod snapshot;
@@ -39,7 +48,10 @@ mod space;
 mod store_flags;
 mod streams;
 mod sweep;
+pub mod take_in;
+mod traces;
 mod turn;
+mod undelete;
 mod view;
 
 use std::fs;
@@ -54,19 +66,23 @@ use owner::lock as guard;
 use shared::Shared;
 
 pub use account::Mailbox;
+pub use care::wait_for;
 pub use check::Findings;
 pub use copy::Copied;
 pub use draft::{Draft, Prepared};
 pub use error::{Error, Result};
 pub use events::{Event, Kinds, News, What};
+pub use exchange::{Kept, compact_time, is_pending, staged_dir};
 pub use flagsets::{Interned, Table as FlagTable};
 pub use gather::{Gather, Sorting, Threading};
+pub use lease::{Holder, LEASE_TIME, Purpose};
 pub use mailboxes::Created;
 pub use orders::{Listed, Status};
 pub use pages::{Decoded, PAGE_BYTES, Page, PageRow, Piece, Wanted, WantedBinary, WantedSection, without_nul};
 pub use place::{NewMessage, Placed};
 pub use quota::{QuotaLimits, Usage};
 pub use received::Received;
+pub use retention::EmptyAfter;
 pub use shared::Options;
 pub use snapshot::{Membership, Row};
 pub use space::make_room_to_start;
@@ -74,6 +90,7 @@ pub use store_flags::{FlagsSet, SetFlags};
 pub use streams::{BodyStream, DecodedPart, DecodedStream};
 pub use sweep::Swept;
 pub use turn::{ModSeqs, TreeChangeKind};
+pub use undelete::{RemovedFilter, RemovedMessage, Undeleted};
 pub use view::{Changes, View};
 
 use crate::hub::Hub;
@@ -97,6 +114,7 @@ impl MailStore {
     pub fn open(data_dir: &Path, options: Options) -> Result<Self> {
         let data_dir = data_dir.canonicalize()?;
         blobs::make_dir(&data_dir.join("accounts"))?;
+        exchange::finish_all(&data_dir)?;
         let key = hash_key(&data_dir)?;
         let shared = Arc::new(Shared::new(data_dir, options, Hub::new(), key)?);
         let care = Arc::new(Care::start(shared.clone())?);
@@ -105,7 +123,7 @@ impl MailStore {
 
     /// The account with this number; its store is made at the first use.
     pub async fn account(&self, id: AccountId) -> Result<Account> {
-        if self.shared.is_closing.load(Ordering::Acquire) {
+        if self.shared.is_closing.load(Ordering::Acquire) || self.shared.leases.is_parked(id) {
             return Err(Error::Unavailable);
         }
         let known = guard(&self.shared.accounts).get(&id).cloned();
@@ -129,14 +147,7 @@ impl MailStore {
 
     /// The accounts that have a store.
     pub fn accounts(&self) -> Result<Vec<AccountId>> {
-        let mut ids = Vec::new();
-        for entry in fs::read_dir(self.shared.data_dir.join("accounts"))? {
-            if let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
-                ids.push(AccountId(id));
-            }
-        }
-        ids.sort();
-        Ok(ids)
+        Ok(backup::accounts_in(&self.shared.data_dir)?)
     }
 
     /// True when the account's store was made.
@@ -253,6 +264,10 @@ fn open_account(shared: &Arc<Shared>, id: AccountId) -> Result<Arc<AccountState>
     if let Some(state) = guard(&shared.accounts).get(&id) {
         return Ok(state.clone());
     }
+    // Half exchanged, which only a failing disk leaves in a running server: the next start finishes it.
+    if shared.leases.is_parked(id) || exchange::is_pending(&shared.data_dir, id) {
+        return Err(Error::Unavailable);
+    }
     let dir = shared.account_dir(id);
     blobs::make_dir(&dir)?;
     let tmp = dir.join("tmp");
@@ -261,8 +276,21 @@ fn open_account(shared: &Arc<Shared>, id: AccountId) -> Result<Arc<AccountState>
     for draft in fs::read_dir(&tmp)?.flatten() {
         let _ = fs::remove_file(draft.path());
     }
+    refuse_to_start_over(&dir, id)?;
     let conn = migrate::open(&dir.join("mail.db"))?;
     let state = Arc::new(AccountState::read(id, dir, shared.clone(), conn)?);
     guard(&shared.accounts).insert(id, state.clone());
     Ok(state)
+}
+
+/// A `mail.db` that is gone must not be made afresh over bodies that are there: the sweep would take them all.
+fn refuse_to_start_over(dir: &Path, id: AccountId) -> Result<()> {
+    let is_gone = fs::metadata(dir.join("mail.db")).map_or(true, |file| file.len() == 0);
+    let has_files = |shelf: fs::DirEntry| fs::read_dir(shelf.path()).is_ok_and(|mut files| files.next().is_some());
+    if is_gone && fs::read_dir(dir.join("blobs")).is_ok_and(|shelves| shelves.flatten().any(has_files)) {
+        return Err(Error::Fault(format!(
+            "the database of account {id} is gone, but bodies are there; see `pillarbox check --repair` and `restore`"
+        )));
+    }
+    Ok(())
 }

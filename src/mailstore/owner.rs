@@ -215,6 +215,7 @@ impl AccountState {
 
     /// Lends a pooled reader connection, opening one when none is free.
     pub fn with_reader<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let _inside = self.gate.enter()?;
         let generation = self.generation.load(Ordering::Acquire);
         let pooled = lock(&self.reader_connections).pop();
         let conn = match pooled {
@@ -345,6 +346,7 @@ impl AccountState {
 
     /// Runs a batch in one transaction. `Err`: nothing of it stands, and memory was read anew.
     fn attempt(self: &Arc<Self>, batch: &mut [Box<dyn Queued>]) -> Result<Vec<Result<()>>> {
+        let _inside = self.gate.enter()?;
         let mut writer = lock(&self.writer);
         let outcome = self.attempt_with(&mut writer, batch);
         if outcome.is_err() {

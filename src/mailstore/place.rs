@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Account;
 use super::blobs::INLINE_BYTES;
@@ -12,7 +12,7 @@ use super::error::{Error, Result};
 use super::snapshot::Row;
 use super::turn::Turn;
 use super::view::View;
-use crate::message::{DESCRIPTION_VERSION, ReferenceRole};
+use crate::message::{DESCRIPTION_VERSION, Description, ReferenceRole};
 use crate::metrics::METRICS;
 use crate::types::date::DateTime;
 use crate::types::{ContentId, FlagSet, MailboxName, ModSeq, UidRuns, UidValidity};
@@ -230,64 +230,80 @@ impl Turn<'_> {
     }
 
     fn describe(&mut self, id: u32, prepared: &Prepared) -> Result<()> {
-        let described = &prepared.description;
-        self.conn
-            .prepare_cached(
-                "INSERT INTO structure(cid, version, envelope, bodystructure, parts, has_8bit, preview)
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                id,
-                DESCRIPTION_VERSION,
-                described.envelope,
-                described.bodystructure,
-                described.parts,
-                described.has_8bit_header,
-                described.preview,
-            ])?;
-        let sort = &described.sort;
-        let references = described.reference_hashes(&self.account.shared.hash_key);
-        let thread = self.thread_of(&references, &prepared.hash)?;
-        self.conn
-            .prepare_cached(
-                "INSERT INTO sortkey(cid, thread, sent, sent_zone, subject, is_reply, from_, to_, cc, from_name, to_name)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                id,
-                thread,
-                sort.sent.as_ref().map(|s| s.utc_secs),
-                sort.sent.as_ref().map(|s| s.zone_minutes),
-                sort.subject,
-                sort.is_reply,
-                sort.from,
-                sort.to,
-                sort.cc,
-                sort.from_display,
-                sort.to_display,
-            ])?;
-        let mut refer = self.conn.prepare_cached("INSERT OR IGNORE INTO msgref(idhash, cid, role) VALUES (?, ?, ?)")?;
-        for (place, (hash, role)) in references.into_iter().enumerate() {
-            refer.execute(params![hash as i64, id, role_number(role, place)])?;
-        }
-        Ok(())
+        let about = About { id, hash: &prepared.hash, description: &prepared.description, thread: None };
+        describe(self.conn, &self.account.shared.hash_key, &about)
     }
+}
 
-    /// The thread a new message belongs to (RFC 8474 §5.2): that of the nearest message it refers to, else that of
-    /// one that refers to it or to the same ones, else one of its own, numbered by its content. What was told once
-    /// never changes, so two threads that turn out to be one stay two for the messages that came before.
-    fn thread_of(&self, references: &[(u64, ReferenceRole)], hash: &[u8; 32]) -> Result<i64> {
-        let mut query = self.conn.prepare_cached(
-            "SELECT s.thread FROM msgref r JOIN sortkey s ON s.cid = r.cid WHERE r.idhash = ? ORDER BY r.role LIMIT 1",
-        )?;
-        let nearest = references.iter().rev().take(THREAD_REFERENCES);
-        for (id, _) in nearest {
-            if let Some(thread) = query.query_row([*id as i64], |row| row.get(0)).optional()? {
-                return Ok(thread);
-            }
-        }
-        let (first, _) = hash.split_at(8);
-        let number = first.iter().fold(0u64, |sum, octet| sum << 8 | u64::from(*octet));
-        Ok((number >> 1) as i64)
+/// A content with what is stored about it.
+pub struct About<'a> {
+    pub id: u32,
+    pub hash: &'a [u8; 32],
+    pub description: &'a Description,
+    /// The thread it was found to belong to before; `None`: it is new.
+    pub thread: Option<i64>,
+}
+
+/// Stores what is known of a content beside it. `key` is the one under which ids are hashed.
+pub fn describe(conn: &Connection, key: &[u8; 16], about: &About<'_>) -> Result<()> {
+    let described = about.description;
+    conn.prepare_cached(
+        "INSERT INTO structure(cid, version, envelope, bodystructure, parts, has_8bit, preview)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        about.id,
+        DESCRIPTION_VERSION,
+        described.envelope,
+        described.bodystructure,
+        described.parts,
+        described.has_8bit_header,
+        described.preview,
+    ])?;
+    let sort = &described.sort;
+    let references = described.reference_hashes(key);
+    let thread = match about.thread {
+        Some(thread) => thread,
+        None => thread_of(conn, &references, about.hash)?,
+    };
+    conn.prepare_cached(
+        "INSERT INTO sortkey(cid, thread, sent, sent_zone, subject, is_reply, from_, to_, cc, from_name, to_name)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        about.id,
+        thread,
+        sort.sent.as_ref().map(|s| s.utc_secs),
+        sort.sent.as_ref().map(|s| s.zone_minutes),
+        sort.subject,
+        sort.is_reply,
+        sort.from,
+        sort.to,
+        sort.cc,
+        sort.from_display,
+        sort.to_display,
+    ])?;
+    let mut refer = conn.prepare_cached("INSERT OR IGNORE INTO msgref(idhash, cid, role) VALUES (?, ?, ?)")?;
+    for (place, (hash, role)) in references.into_iter().enumerate() {
+        refer.execute(params![hash as i64, about.id, role_number(role, place)])?;
     }
+    Ok(())
+}
+
+/// The thread a new message belongs to (RFC 8474 §5.2): that of the nearest message it refers to, else that of
+/// one that refers to it or to the same ones, else one of its own, numbered by its content. What was told once
+/// never changes, so two threads that turn out to be one stay two for the messages that came before.
+fn thread_of(conn: &Connection, references: &[(u64, ReferenceRole)], hash: &[u8; 32]) -> Result<i64> {
+    let mut query = conn.prepare_cached(
+        "SELECT s.thread FROM msgref r JOIN sortkey s ON s.cid = r.cid WHERE r.idhash = ? ORDER BY r.role LIMIT 1",
+    )?;
+    let nearest = references.iter().rev().take(THREAD_REFERENCES);
+    for (id, _) in nearest {
+        if let Some(thread) = query.query_row([*id as i64], |row| row.get(0)).optional()? {
+            return Ok(thread);
+        }
+    }
+    let (first, _) = hash.split_at(8);
+    let number = first.iter().fold(0u64, |sum, octet| sum << 8 | u64::from(*octet));
+    Ok((number >> 1) as i64)
 }

@@ -183,7 +183,7 @@ impl Message<'_, '_> {
         let range = part.header.start..part.header.end.min(part.header.start + HEADER_BYTES);
         let mut block = Vec::new();
         self.reader.read(self.row, range, &mut block)?;
-        Ok(HeaderText::read(&block))
+        Ok(HeaderText::read(block))
     }
 
     fn header(&mut self) -> Result<&HeaderText> {

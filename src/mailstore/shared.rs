@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::account::AccountState;
+use super::lease::Leases;
 use super::owner::{Pool, lock};
 use super::quota::QuotaLimits;
+use super::retention::EmptyAfter;
 use super::snapshot::ChunkCache;
 use super::space::Space;
 use crate::clock::Clock;
@@ -25,6 +27,8 @@ pub struct Options {
     pub account_connections: usize,
     /// How long an expunged message is kept, in seconds; never under an hour.
     pub keep_removed_secs: i64,
+    /// Mailboxes that empty themselves; none by default.
+    pub empty_after: Vec<EmptyAfter>,
     /// Most keywords in one mailbox.
     pub keywords_per_mailbox: usize,
     /// Most mailboxes in one account.
@@ -50,6 +54,7 @@ impl Default for Options {
             min_free_bytes: 256 << 20,
             account_connections: 512,
             keep_removed_secs: 7 * 86_400,
+            empty_after: Vec::new(),
             keywords_per_mailbox: 1000,
             mailboxes: 100_000,
             expunged_ranges: 100_000,
@@ -84,6 +89,8 @@ pub struct Shared {
     pub accounts: Mutex<HashMap<AccountId, Arc<AccountState>>>,
     /// Held while an account's files are opened or made.
     pub opening: Mutex<()>,
+    /// Who copies or exchanges which account.
+    pub leases: Leases,
     pub is_closing: AtomicBool,
     quota_defaults: RwLock<QuotaLimits>,
     open_connections: AtomicUsize,
@@ -103,6 +110,7 @@ impl Shared {
             writers: Pool::new("store-write", WRITER_THREADS)?,
             accounts: Mutex::default(),
             opening: Mutex::default(),
+            leases: Leases::default(),
             is_closing: AtomicBool::new(false),
             quota_defaults: RwLock::new(options.quota),
             open_connections: AtomicUsize::new(0),

@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, params};
 
 use super::account::AccountState;
+use super::blobs;
 use super::crash;
 use super::draft::on_writer;
 use super::error::Result;
@@ -77,6 +77,8 @@ impl AccountState {
     }
 
     fn unlink(&self, files: &[String]) {
+        // Behind a shut gate the path leads to other files by now.
+        let Ok(_inside) = self.gate.enter() else { return };
         for file in files {
             if let Err(error) = fs::remove_file(self.dir.join("blobs").join(file))
                 && error.kind() != std::io::ErrorKind::NotFound
@@ -100,7 +102,7 @@ impl AccountState {
         on_writer(self, move || {
             let now = account.shared.clock.now_secs();
             let mut old = Vec::new();
-            for (name, ctime) in account.blob_files()? {
+            for (name, ctime) in blobs::files_with_ctime(&account.dir)? {
                 if now - ctime > ORPHAN_SECS && !lock(&account.files_in_flight).contains(&name) {
                     old.push(name);
                 }
@@ -110,21 +112,6 @@ impl AccountState {
             Ok(strays.len())
         })
         .await
-    }
-
-    /// Every file below `blobs/` with its ctime.
-    pub fn blob_files(&self) -> Result<Vec<(String, i64)>> {
-        let mut files = Vec::new();
-        let Ok(shelves) = fs::read_dir(self.dir.join("blobs")) else { return Ok(files) };
-        for shelf in shelves {
-            let shelf = shelf?;
-            for file in fs::read_dir(shelf.path())? {
-                let file = file?;
-                let name = format!("{}/{}", shelf.file_name().to_string_lossy(), file.file_name().to_string_lossy());
-                files.push((name, file.metadata()?.ctime()));
-            }
-        }
-        Ok(files)
     }
 
     fn without_row(&self, files: Vec<String>) -> Result<Vec<String>> {
@@ -157,6 +144,9 @@ impl Turn<'_> {
     /// One batch. Gives what went, the files to unlink after the commit, and whether there is more.
     fn sweep(&mut self, keep_secs: i64) -> Result<(Swept, Vec<String>, bool)> {
         let mut swept = Swept::default();
+        if self.account.shared.leases.is_copied(self.account.id) {
+            return Ok((swept, Vec::new(), false));
+        }
         let until = self.now - keep_secs;
         let mut candidates: Vec<(i64, u32, u32, i64)> = Vec::new();
         {
@@ -229,7 +219,7 @@ impl Turn<'_> {
     }
 
     /// True while a session that has not been told of this removal may read the message.
-    fn is_still_read(&self, mailbox: MailboxId, gone: ModSeq) -> bool {
+    pub fn is_still_read(&self, mailbox: MailboxId, gone: ModSeq) -> bool {
         if let Some(mailbox) = self.tree().with_id(mailbox) {
             return mailbox.live.oldest_view().is_some_and(|told| told < gone);
         }

@@ -1,6 +1,8 @@
 //! The texts SEARCH looks into: a header block as decoded, folded fields, and a body that comes in pieces of any
 //! size and is decoded window by window, so that no message makes memory grow with its size.
 
+use std::cell::OnceCell;
+
 use memchr::memmem::Finder;
 
 use super::fold::{fold, fold_onto};
@@ -45,32 +47,38 @@ impl PartialEq for Needle {
     }
 }
 
-/// The fields of one header block, decoded and folded.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// The fields of one header block. Each is decoded and folded when it is asked about: most questions are about one.
+#[derive(Debug, Clone, Default)]
 pub struct HeaderText {
-    /// Name in small letters, value.
-    fields: Vec<(String, String)>,
+    block: Vec<u8>,
+    /// All of them as `name: value`, once a question was about the whole.
+    all: OnceCell<Vec<String>>,
 }
 
 impl HeaderText {
-    /// Reads a block as it is stored.
-    pub fn read(block: &[u8]) -> HeaderText {
-        let fields = fields(block).map(|field| {
-            let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
-            (name, fold(&decode_header_value(field.value)))
-        });
-        HeaderText { fields: fields.collect() }
+    /// Takes a block as it is stored.
+    pub fn read(block: Vec<u8>) -> HeaderText {
+        HeaderText { block, all: OnceCell::new() }
     }
 
-    /// True when a field of this name, in small letters, holds the needle. An empty needle asks whether the field
+    /// True when a field of this name, in any case, holds the needle. An empty needle asks whether the field
     /// is there at all (RFC 3501 §6.4.4).
     pub fn field_has(&self, name: &str, needle: &Needle) -> bool {
-        self.fields.iter().any(|(own, value)| own == name && needle.is_in(value))
+        let mut own = fields(&self.block).filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
+        own.any(|field| needle.is_in(&fold(&decode_header_value(field.value))))
     }
 
     /// True when some field holds the needle, its name counted as text.
     pub fn has(&self, needle: &Needle) -> bool {
-        self.fields.iter().any(|(name, value)| needle.is_in(value) || needle.is_in(&format!("{name}: {value}")))
+        let all = self.all.get_or_init(|| {
+            let folded = fields(&self.block).map(|field| {
+                let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
+                let value = fold(&decode_header_value(field.value));
+                format!("{name}: {value}")
+            });
+            folded.collect()
+        });
+        all.iter().any(|field| needle.is_in(field))
     }
 }
 
@@ -172,7 +180,8 @@ mod tests {
     #[test]
     fn fields_are_decoded_and_folded() {
         let header = HeaderText::read(
-            b"Subject: =?iso-8859-1?Q?Caf=E9?=\r\n =?utf-8?Q?_Open?=\r\nFrom: Ada <ADA@x.test>\r\nX-Empty:\r\n\r\n",
+            b"Subject: =?iso-8859-1?Q?Caf=E9?=\r\n =?utf-8?Q?_Open?=\r\nFrom: Ada <ADA@x.test>\r\nX-Empty:\r\n\r\n"
+                .to_vec(),
         );
         assert!(header.field_has("subject", &Needle::new("CAFÉ OPEN")));
         assert!(header.field_has("from", &Needle::new("ada@X")));

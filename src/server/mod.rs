@@ -4,6 +4,7 @@
 
 mod connection;
 pub mod deliver;
+pub mod doctor;
 mod limits;
 mod listen;
 mod lmtp;
@@ -36,6 +37,7 @@ use self::monitor::Monitor;
 use self::passed::Passed;
 use self::shutdown::{Signal, Signals};
 use self::tls::{Tls, TlsDial};
+use crate::care::AtRest;
 use crate::config::{BadConfig, Config};
 use crate::control::service::ControlSocket;
 use crate::control::{ControlHost, Figures};
@@ -44,7 +46,7 @@ use crate::lmtp::{Host as LmtpHost, Rooms};
 use crate::login::{EndReason, Login, Sessions, names, oauth};
 use crate::mailstore::directory::Directory;
 use crate::mailstore::lock::{self, DataLock};
-use crate::mailstore::{MailStore, Options, QuotaLimits, make_room_to_start};
+use crate::mailstore::{EmptyAfter, MailStore, Options, QuotaLimits, make_room_to_start};
 use crate::types::AccountId;
 
 /// Why the server did not start, or not to the end.
@@ -90,11 +92,15 @@ pub fn check_config(file: &Path) -> Result<Config, BadConfig> {
 /// True: there is none.
 pub fn check_at_rest(config: &Config, user: Option<&str>, tell: &mut dyn FnMut(String)) -> Result<bool, String> {
     let data_dir = lock::find(&config.data_dir).map_err(|error| error.to_string())?;
-    let _lock = DataLock::take(&data_dir).map_err(|error| error.to_string())?;
+    check_data(at_rest(config)?.store(), &data_dir, config, user, tell)
+}
+
+/// The data directory of a server that does not run, owned until the value is dropped.
+pub fn at_rest(config: &Config) -> Result<AtRest, String> {
+    let data_dir = lock::find(&config.data_dir).map_err(|error| error.to_string())?;
+    let data_lock = DataLock::take(&data_dir).map_err(|error| error.to_string())?;
     let store = MailStore::open(&data_dir, store_options(config)).map_err(|error| error.to_string())?;
-    let outcome = check_data(&store, &data_dir, config, user, tell);
-    store.close();
-    outcome
+    Ok(AtRest::new(store, data_lock))
 }
 
 /// Checks users and mail; whoever calls owns the data directory.
@@ -185,7 +191,13 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
 fn store_options(config: &Config) -> Options {
     let limits = &config.limits;
     let folders = config.mail.new_account_mailboxes.iter();
+    let rules = [("\\Trash", config.mail.empty_trash_after), ("\\Junk", config.mail.empty_junk_after)];
+    let rule = |(special_use, after): (&str, Option<Duration>)| {
+        let secs = i64::try_from(after?.as_secs()).unwrap_or(i64::MAX);
+        Some(EmptyAfter { special_use: special_use.into(), secs })
+    };
     Options {
+        empty_after: rules.into_iter().filter_map(rule).collect(),
         account_connections: limits.account_connections,
         snapshot_bytes: limits.snapshot_bytes,
         min_free_bytes: limits.min_free_bytes,
@@ -257,6 +269,7 @@ impl House {
         ControlHost {
             login: host.login.clone(),
             sessions: host.sessions.clone(),
+            store: host.store.clone(),
             started: self.started,
             figures: Box::new(move || figures(&figures_host.store)),
             check: Box::new(move |user, tell| {

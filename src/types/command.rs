@@ -114,6 +114,9 @@ pub struct Login {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Select {
     pub mailbox: MailboxArgument,
+    /// The name as the client wrote it, where it is kept in another spelling and the client is to be told so
+    /// (RFC 9051 §6.3.9.7).
+    pub spelt: Option<Box<str>>,
     /// `CONDSTORE` was given.
     pub condstore: bool,
     pub qresync: Option<QResync>,
@@ -134,6 +137,9 @@ pub struct QResync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Create {
     pub mailbox: MailboxArgument,
+    /// The name as the client wrote it, where it is kept in another spelling and the client is to be told so
+    /// (RFC 9051 §6.3.9.7).
+    pub spelt: Option<Box<str>>,
     /// `USE (...)`: what the mailbox is to be for, each only once (RFC 6154 §3).
     pub uses: Vec<UseArgument>,
 }
@@ -143,6 +149,8 @@ pub struct Create {
 pub struct Rename {
     pub from: MailboxArgument,
     pub to: MailboxArgument,
+    /// The old name as the client wrote it, where one of the two is kept in another spelling (RFC 9051 §6.3.6).
+    pub spelt: Option<Box<str>>,
 }
 
 /// STORE and UID STORE (RFC 3501 §6.4.6).

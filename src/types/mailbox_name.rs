@@ -1,8 +1,12 @@
-//! A mailbox name as this server keeps it: Unicode text, `/` between levels, INBOX in capitals.
+//! A mailbox name as this server keeps it: Unicode text in its composed form, `/` between levels, INBOX in capitals.
 
+use std::borrow::Cow;
 use std::fmt;
 
-/// A valid, canonical mailbox name. `INBOX` as the first level is always in capitals (RFC 3501 §5.1).
+use icu_normalizer::ComposingNormalizerBorrowed;
+
+/// A valid, canonical mailbox name. `INBOX` as the first level is always in capitals (RFC 3501 §5.1), and all of it is
+/// composed (NFC): two spellings that look the same are one mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MailboxName(Box<str>);
 
@@ -50,6 +54,8 @@ impl MailboxName {
         if text.is_empty() {
             return Err(BadMailboxName::Empty);
         }
+        // RFC 9051 §5.1, RFC 5198 §3: Net-Unicode is NFC. It may be longer than what was written.
+        let text = &*composed(text);
         if text.len() > Self::MAX_OCTETS {
             return Err(BadMailboxName::TooLong);
         }
@@ -103,6 +109,11 @@ impl MailboxName {
     }
 }
 
+/// A name, or a pattern of names, in the form names are kept in.
+pub fn composed(text: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text)
+}
+
 impl fmt::Display for MailboxName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -130,6 +141,15 @@ mod tests {
         assert_eq!(MailboxName::new(&"x".repeat(1001)), Err(BadMailboxName::TooLong));
         assert_eq!(MailboxName::new(&vec!["x"; 101].join("/")), Err(BadMailboxName::TooDeep));
         assert_eq!(MailboxName::new("Foo/").map(|n| n.to_string()), Ok("Foo".into()));
+    }
+
+    #[test]
+    fn two_spellings_are_one_name() {
+        let composed = MailboxName::new("Entw\u{fc}rfe/\u{e9}t\u{e9}").expect("a name");
+        assert_eq!(MailboxName::new("Entwu\u{308}rfe/e\u{301}t\u{e9}"), Ok(composed));
+        // Three octets of UTF-8 become six.
+        let longer = "\u{958}".repeat(MailboxName::MAX_OCTETS / 3);
+        assert_eq!(MailboxName::new(&longer), Err(BadMailboxName::TooLong));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub enum MailboxFilter {
     Selected,
     /// The selected one, told of expunges only when a command allows it.
     SelectedDelayed,
-    /// Where mail is delivered.
+    /// Where mail may be delivered (RFC 5465 §6.3).
     Inboxes,
     /// All of the user's own.
     Personal,

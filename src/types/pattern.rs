@@ -1,6 +1,8 @@
 //! Mailbox names with wildcards, as LIST and LSUB ask with them (RFC 3501 §6.3.8).
 //! A pattern is matched in time proportional to the name, whatever wildcards it holds.
 
+use super::mailbox_name::composed;
+
 /// A mailbox name with wildcards: `*` is anything, `%` is anything within one level.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
@@ -33,8 +35,8 @@ impl Pattern {
         if mailbox.is_empty() {
             return Pattern { tokens: Vec::new(), kind: Kind::Root };
         }
-        let mut tokens: Vec<Token> = reference.bytes().map(Token::Octet).collect();
-        for b in mailbox.bytes() {
+        let mut tokens: Vec<Token> = composed(reference).bytes().map(Token::Octet).collect();
+        for b in composed(mailbox).bytes() {
             let last = tokens.last_mut();
             match (b, last) {
                 // Wildcards in a row are one: `*` if there is a `*` among them (`*%` is what Emacs sends), else `%`.
@@ -52,7 +54,7 @@ impl Pattern {
     /// 6.3.OBS.1). An empty one matches nothing.
     pub fn old(mailbox: &str) -> Pattern {
         let mut tokens = Vec::with_capacity(mailbox.len());
-        for b in mailbox.bytes() {
+        for b in composed(mailbox).bytes() {
             match (b, tokens.last()) {
                 (b'*', Some(Token::Any)) => {}
                 (b'*', _) => tokens.push(Token::Any),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::utf7;
+use crate::types::mailbox_name::composed;
 use crate::types::{BadMailboxName, MailboxName};
 
 /// The dialect of one session. The default is plain IMAP4rev1.
@@ -46,6 +47,13 @@ impl Dialect {
     /// The name in an argument.
     pub fn mailbox_name(self, octets: &[u8]) -> Result<MailboxName, BadMailboxName> {
         MailboxName::new(&self.decode(octets)?)
+    }
+
+    /// How the client spelt a name that is kept in another spelling, if it is to be told so.
+    // RFC 9051 §6.3.9.7; IMAP4rev1 knows no such answer, with UTF8=ACCEPT neither.
+    pub(super) fn spelling(self, octets: &[u8]) -> Option<Box<str>> {
+        let text = std::str::from_utf8(octets).ok().filter(|_| self.rev2)?;
+        (composed(text) != text).then(|| text.into())
     }
 }
 

@@ -181,7 +181,7 @@ mod tests {
                 assert_eq!(a.mechanism, "PLAIN");
                 Ok(a.initial_response.map(|r| r.reveal().to_vec()))
             }
-            other => Err(other),
+            other => Err(other.map(Box::new)),
         };
         assert_eq!(response("a AUTHENTICATE plain"), Ok(None));
         assert_eq!(response("a AUTHENTICATE PLAIN ="), Ok(Some(vec![])));

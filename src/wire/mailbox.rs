@@ -23,9 +23,16 @@ pub(super) fn only(i: &[u8], dialect: Dialect) -> Parsed<'_, MailboxArgument> {
     mailbox(i, dialect)
 }
 
+/// SP mailbox, and its spelling where that is not the one it is kept in (see [`Dialect::spelling`]).
+pub(super) fn spelt(i: &[u8], dialect: Dialect) -> Parsed<'_, (MailboxArgument, Option<Box<str>>)> {
+    let (i, ()) = space(i)?;
+    let (i, octets) = expected("a mailbox name", astring).parse(i)?;
+    Ok((i, (dialect.mailbox_name(&octets), dialect.spelling(&octets))))
+}
+
 /// create = "CREATE" SP mailbox [SP "(" create-param *(SP create-param) ")"] (RFC 4466 §2.2)
 pub(super) fn create(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
-    let (mut i, mailbox) = only(i, dialect)?;
+    let (mut i, (mailbox, spelt)) = spelt(i, dialect)?;
     let mut uses = Vec::new();
     if i.starts_with(b" (") {
         let mut parameters;
@@ -35,7 +42,7 @@ pub(super) fn create(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
         }
         uses = parameters.pop().unwrap_or_default();
     }
-    Ok((i, Body::Create(Create { mailbox, uses })))
+    Ok((i, Body::Create(Create { mailbox, spelt, uses })))
 }
 
 /// create-param =/ "USE" SP "(" [use-attr *(SP use-attr)] ")" (RFC 6154 §6)
@@ -72,9 +79,11 @@ fn special_use(i: &[u8]) -> Parsed<'_, UseArgument> {
 
 /// rename = "RENAME" SP mailbox SP mailbox
 pub(super) fn rename(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
-    let (i, from) = only(i, dialect)?;
-    let (i, to) = only(i, dialect)?;
-    Ok((i, Body::Rename(Rename { from, to })))
+    let (i, (from, from_spelt)) = spelt(i, dialect)?;
+    let (i, (to, to_spelt)) = spelt(i, dialect)?;
+    // RFC 9051 §6.3.6: the old name as it was written is told for either of them.
+    let spelt = from_spelt.or_else(|| to_spelt.and_then(|_| from.as_ref().ok().map(|name| name.as_str().into())));
+    Ok((i, Body::Rename(Rename { from, to, spelt })))
 }
 
 #[cfg(test)]
@@ -135,7 +144,7 @@ mod tests {
     #[test]
     fn rename_wants_two_names() {
         let (from, to) = (MailboxName::new("a"), MailboxName::new("b c"));
-        assert_eq!(parse(b"t RENAME a \"b c\"").map(|c| c.body), Ok(Body::Rename(Rename { from, to })));
+        assert_eq!(parse(b"t RENAME a \"b c\"").map(|c| c.body), Ok(Body::Rename(Rename { from, to, spelt: None })));
         assert_eq!(parse(b"t RENAME a").expect_err("one name").to_string(), "expected a space at octet 11");
         assert_eq!(parse(b"t RENAME a  b").expect_err("two spaces").to_string(), "expected a single space at octet 12");
         assert_eq!(

@@ -5,7 +5,7 @@ use nom::Parser;
 use super::dialect::Dialect;
 use super::garbled::{Parsed, expected, fail};
 use super::lexical::{close, listed, mod_seq, nz_number, open, runs, space, word};
-use super::mailbox::only;
+use super::mailbox::spelt;
 use crate::types::command::{QResync, Select};
 use crate::types::{UidRuns, UidValidity};
 
@@ -16,8 +16,8 @@ enum Parameter {
 
 /// select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"] (RFC 4466 §2.1)
 pub(super) fn command(i: &[u8], dialect: Dialect) -> Parsed<'_, Select> {
-    let (i, mailbox) = only(i, dialect)?;
-    let mut select = Select { mailbox, condstore: false, qresync: None };
+    let (i, (mailbox, spelt)) = spelt(i, dialect)?;
+    let mut select = Select { mailbox, spelt, condstore: false, qresync: None };
     if i.is_empty() {
         return Ok((i, select));
     }

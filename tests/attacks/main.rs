@@ -11,6 +11,8 @@ mod scene; // a server, a bystander, and what an attack did to both
 #[allow(dead_code)]
 #[path = "../it/client.rs"]
 mod client;
+#[path = "../it/deflate.rs"]
+mod deflate;
 #[allow(dead_code)]
 #[path = "../it/server.rs"]
 mod server;

@@ -24,6 +24,7 @@ pub struct Installation {
     /// Canonical, so that its paths compare equal to those in a trace.
     pub home: PathBuf,
     pub data_dir: PathBuf,
+    limits: String,
     keeper: Option<tempfile::TempDir>,
 }
 
@@ -48,7 +49,7 @@ impl Installation {
             data_dir.display()
         );
         std::fs::write(home.join("pillarbox.toml"), config).expect("the configuration is written");
-        Self { home, data_dir, keeper: None }
+        Self { home, data_dir, limits: limits.to_owned(), keeper: None }
     }
 
     pub fn config(&self) -> PathBuf {
@@ -83,6 +84,26 @@ impl Installation {
         let mut command = Command::new(program_path());
         command.args(arguments).arg("--config").arg(self.config()).env("NO_COLOR", "1").stdin(Stdio::null());
         command
+    }
+
+    /// Runs a command of the program to its end; with a point it aborts itself there.
+    pub fn run(&self, arguments: &[&str], point: Option<&str>) -> std::process::Output {
+        let mut command = self.program(arguments);
+        if let Some(point) = point {
+            command.env("PILLARBOX_CRASH_AT", point);
+        }
+        command.output().expect("the program starts")
+    }
+
+    /// The same installation once more, with a copy of the data directory. No server may be running on it.
+    pub fn twin(&self) -> Self {
+        let keeper = tempfile::Builder::new().prefix("pillarbox-durability-").tempdir().expect("a temporary directory");
+        let home = keeper.path().canonicalize().expect("the directory just made");
+        let data_dir = home.join("data");
+        crate::care::copy_tree(&self.data_dir, &data_dir);
+        let mut twin = Self::over(home, data_dir, &self.limits);
+        twin.keeper = Some(keeper);
+        twin
     }
 
     pub fn start(&self) -> Result<Server, String> {

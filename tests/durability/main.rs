@@ -4,6 +4,7 @@
 //! else 40), PILLARBOX_KEEP=1 (leave the directory of a failed test behind), PILLARBOX_PROGRAM (another
 //! build of the program, for instance the release build, which has no crash points).
 
+mod care; // backup, restore and repair, and kill -9 in the middle of them
 mod client; // a small blocking IMAP client
 mod crash; // kill -9 while eight clients write
 mod delivery; // kill -9 while mail comes in

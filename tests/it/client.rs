@@ -1,6 +1,7 @@
 //! A small blocking IMAP client: it sends what it is given and hands out whole response lines, literals included.
 //! It understands nothing of what it reads. Everything it waits for has a limit, so that no test hangs.
 
+use crate::deflate::Deflate;
 use crate::tls::Trust;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -13,6 +14,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// One connection to a server.
 pub struct Client {
     stream: Stream,
+    /// What lies over the stream since COMPRESS.
+    deflate: Option<Deflate>,
     /// Bytes that came and have not been handed out, and how many of them belong to a line under way.
     buffer: Vec<u8>,
     is_closed: bool,
@@ -34,7 +37,8 @@ impl Client {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
                     stream.set_write_timeout(Some(PATIENCE))?;
-                    return Ok(Client { stream: Stream::Plain(stream), buffer: Vec::new(), is_closed: false });
+                    let stream = Stream::Plain(stream);
+                    return Ok(Client { stream, deflate: None, buffer: Vec::new(), is_closed: false });
                 }
                 Err(error) => last = error,
             }
@@ -57,8 +61,18 @@ impl Client {
         Ok(())
     }
 
+    /// Compresses from here on; the answer to COMPRESS has been read.
+    pub fn start_deflate(&mut self) -> io::Result<()> {
+        let mut deflate = Deflate::new();
+        self.buffer = deflate.unpack(&self.buffer)?;
+        self.deflate = Some(deflate);
+        Ok(())
+    }
+
     /// Sends these bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let packed = self.deflate.as_mut().map(|deflate| deflate.pack(bytes)).transpose()?;
+        let bytes = packed.as_deref().unwrap_or(bytes);
         match &mut self.stream {
             Stream::Plain(stream) => stream.write_all(bytes),
             Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
@@ -143,7 +157,10 @@ impl Client {
         };
         match read {
             Ok(0) => self.is_closed = true,
-            Ok(count) => self.buffer.extend_from_slice(&piece[..count]),
+            Ok(count) => match &mut self.deflate {
+                Some(deflate) => self.buffer.extend(deflate.unpack(&piece[..count])?),
+                None => self.buffer.extend_from_slice(&piece[..count]),
+            },
             // A server that was killed resets the connection: that is an end like any other.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.is_closed = true,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {

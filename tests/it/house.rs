@@ -39,8 +39,14 @@ const ROOMS: &[(u8, &str, Uses)] = &[
     (9, "lib", Uses::Below),
 ];
 
-/// The folder of TLS.
-const TLS: &[&str] = &["server/tls/mod.rs", "server/tls/certificates.rs", "server/tls/dial.rs", "server/tls/tests.rs"];
+/// The folder of TLS, and the doctor, who shakes hands as a mail program would.
+const TLS: &[&str] = &[
+    "server/tls/mod.rs",
+    "server/tls/certificates.rs",
+    "server/tls/dial.rs",
+    "server/tls/tests.rs",
+    "server/doctor.rs",
+];
 
 /// Every outside package has one door: the rooms or files that may name it.
 const DOORS: &[(&str, &[&str])] = &[
@@ -59,6 +65,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap_mangen", &["cli/paper.rs"]),
     ("listenfd", &["server/passed.rs"]),
     ("sd_notify", &["server/supervisor.rs"]),
+    ("indicatif", &["cli"]),
+    // Where names and letters are compared: one form for what looks the same.
+    ("icu_normalizer", &["types", "query", "login"]),
 ];
 
 /// Rooms that are read, tested and fuzzed as plain functions.

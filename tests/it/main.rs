@@ -8,6 +8,7 @@ mod capabilities;
 mod client;
 mod clients;
 mod corpus;
+mod deflate;
 mod documents;
 mod fail2ban;
 mod fuzz;

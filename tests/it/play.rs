@@ -103,6 +103,9 @@ impl Player<'_> {
                 if *port == Port::Tls { self.start_tls(*name) } else { Ok(()) }
             }
             Action::StartTls(name) => self.start_tls(*name),
+            Action::Deflate(name) => {
+                self.speaker(*name)?.client.start_deflate().map_err(|error| format!("{name} inflating: {error}"))
+            }
             Action::Kill => self.with_server(Server::kill_and_start),
             Action::Restart => self.with_server(Server::restart),
             Action::Send { client, parts } => self.send(*client, parts),

@@ -39,6 +39,8 @@ pub enum Action {
     Fresh(char, Port),
     /// The client begins TLS, after STARTTLS.
     StartTls(char),
+    /// The client compresses, after COMPRESS was answered.
+    Deflate(char),
     Kill,
     Restart,
     Send {
@@ -168,6 +170,7 @@ impl Script {
             }
             "fresh" => fresh(rest)?,
             "tls" => Action::StartTls(client(rest.trim())?),
+            "deflate" => Action::Deflate(client(rest.trim())?),
             "kill" => Action::Kill,
             "restart" => Action::Restart,
             _ => match word.split_at_checked(1) {

@@ -4,6 +4,7 @@
 use super::compose::Batch;
 use crate::imap::answer::{Answer, Done, Stop, bad, missing_target, no, write_answer, write_condition};
 use crate::imap::notifier::Moment;
+use crate::imap::progress::waiting;
 use crate::imap::session::{Arriving, Session, State};
 use crate::mailstore::{Draft, Error};
 use crate::types::{Append, Code, Condition};
@@ -45,7 +46,7 @@ pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Sto
     };
     let (tag, word) = (parser.tag().unwrap_or("*").to_string(), batch.word());
     let answer = match (outcome, &piece) {
-        (Ok(()), _) => place(session, batch).await,
+        (Ok(()), _) => place(session, &tag, batch).await,
         // What is announced will not be read; the client is told so in its place.
         (Err(stop), Piece::Literal(arriving)) => {
             session.end_command(begun, true);
@@ -63,13 +64,13 @@ pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Sto
 }
 
 /// An APPEND that is made of stored messages only, and so came as one line.
-pub async fn append_stored(session: &mut Session, arguments: Append) -> Answer {
+pub async fn append_stored(session: &mut Session, tag: &str, arguments: Append) -> Answer {
     let mut batch = Batch::default();
-    batch.aim(session, arguments.target)?;
+    batch.aim(session, arguments.target).await?;
     for item in arguments.items {
         batch.take(session, item, None).await?;
     }
-    place(session, batch).await
+    place(session, tag, batch).await
 }
 
 /// A part of the command between two literals, and what it ends with.
@@ -95,7 +96,7 @@ async fn take(
         session.may_come_uninvited(arriving)?;
     }
     if let Some(target) = read.target {
-        batch.aim(session, target)?;
+        batch.aim(session, target).await?;
     }
     for item in read.items {
         batch.take(session, item, arriving).await?;
@@ -151,17 +152,18 @@ async fn next_piece(session: &mut Session) -> Result<Option<Piece>, Stop> {
     }
 }
 
-async fn place(session: &mut Session, batch: Batch) -> Answer {
+async fn place(session: &mut Session, tag: &str, batch: Batch) -> Answer {
     let (aim, messages) = batch.finish()?;
     session.channel.messages += messages.len() as u64;
-    let Some(uid) = aim.replaced else {
-        let placed = aim.account.place(&aim.mailbox, messages).await.map_err(missing_target)?;
+    let Some(replaced) = aim.replaced else {
+        let order = aim.account.place(&aim.mailbox, messages);
+        let placed = waiting(&mut session.channel, tag, order).await?.map_err(missing_target)?;
         session.note_own(placed.modseq);
         return Ok(Done::with_code(Code::AppendUid { uid_validity: placed.uid_validity, uids: placed.uids }));
     };
     let State::Selected(_, selection) = &session.state else { return Err(bad("REPLACE needs a selected mailbox")) };
     let Some(message) = messages.into_iter().next() else { return Err(bad("expected one message")) };
-    let placed = selection.view.replace(uid, &aim.mailbox, message).await.map_err(missing_target)?;
+    let placed = selection.view.replace(replaced.uid, &aim.mailbox, message).await.map_err(missing_target)?;
     session.note_own(placed.modseq);
     // RFC 8508 §4.1: the new UID comes untagged, before the expunge that the end of the command tells.
     let code = Code::AppendUid { uid_validity: placed.uid_validity, uids: placed.uids };

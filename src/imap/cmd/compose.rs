@@ -14,8 +14,15 @@ use crate::wire::url;
 pub struct Aim {
     pub account: Account,
     pub mailbox: MailboxName,
-    /// REPLACE: the UID of the selected mailbox's message that the new one takes the place of.
-    pub replaced: Option<u32>,
+    /// REPLACE: the message of the selected mailbox that the new one takes the place of.
+    pub replaced: Option<Replaced>,
+}
+
+/// A message that goes when the new one has come.
+pub struct Replaced {
+    pub uid: u32,
+    /// Its octets.
+    pub octets: u64,
 }
 
 /// See the file's head.
@@ -46,7 +53,7 @@ impl Batch {
     }
 
     /// Decides where the messages go, and whether anything may.
-    pub fn aim(&mut self, session: &Session, target: AppendTarget) -> Result<(), Stop> {
+    pub async fn aim(&mut self, session: &mut Session, target: AppendTarget) -> Result<(), Stop> {
         self.is_replace = target.replaced.is_some();
         let account = match &session.state {
             State::Authenticated(account) | State::Selected(account, _) => account.clone(),
@@ -62,8 +69,14 @@ impl Batch {
                 selection.present()?;
                 let set = NumSet::Ranges(vec![(replaced.number, replaced.number)]);
                 session.counts_by(replaced.uid)?;
-                let uid = selection.resolve(&set, replaced.uid)?.first();
-                Some(uid.ok_or_else(|| no(Code::NonExistent, "there is no such message to replace"))?)
+                let found = selection.resolve(&set, replaced.uid)?;
+                let uid = found.first().ok_or_else(|| no(Code::NonExistent, "there is no such message to replace"))?;
+                let mut octets = 0;
+                for (span, piece) in selection.view.by_span(&found) {
+                    octets +=
+                        selection.view.rows(span, &piece).await?.iter().map(|row| u64::from(row.size)).sum::<u64>();
+                }
+                Some(Replaced { uid, octets })
             }
         };
         let mailbox = target.mailbox.map_err(|bad| no(Code::Cannot, bad.to_string()))?;
@@ -139,7 +152,9 @@ impl Batch {
             return Err(no(Code::Limit, format!("one APPEND may bring {} octets at most", limits.append_bytes)));
         }
         if let Some(aim) = &self.aim {
-            aim.account.room_for(self.octets, self.messages.len() as u64 + 1)?;
+            // RFC 8508 §3.4: what is replaced makes room for what replaces it.
+            let (freed, messages) = aim.replaced.as_ref().map_or((0, 1), |replaced| (replaced.octets, 0));
+            aim.account.room_for(self.octets.saturating_sub(freed), self.messages.len() as u64 + messages)?;
         }
         Ok(())
     }

@@ -1,12 +1,13 @@
 //! COPY and MOVE (RFC 3501 §6.4.7, RFC 6851, RFC 4315 §3).
 
 use crate::imap::answer::{Answer, Done, missing_target, no, write_condition};
+use crate::imap::progress::waiting;
 use crate::imap::session::Session;
 use crate::mailstore::Copied;
 use crate::types::command::Copy;
 use crate::types::{Code, Condition};
 
-pub async fn copy(session: &mut Session, arguments: Copy) -> Answer {
+pub async fn copy(session: &mut Session, tag: &str, arguments: Copy) -> Answer {
     let cx = session.selected()?;
     let target = arguments.mailbox.map_err(|bad| no(Code::Cannot, bad.to_string()))?;
     let uids = cx.selection.resolve(&arguments.set, arguments.uid)?;
@@ -17,14 +18,15 @@ pub async fn copy(session: &mut Session, arguments: Copy) -> Answer {
     cx.selection.present()?;
     cx.limit.whole_save(uids.count())?;
     cx.channel.messages += uids.count();
-    let copied = cx.selection.view.copy(uids, &target).await.map_err(missing_target)?;
+    let order = cx.selection.view.copy(uids, &target);
+    let copied = waiting(cx.channel, tag, order).await?.map_err(missing_target)?;
     if let Some(modseq) = copied.modseq {
         session.note_own(modseq);
     }
     Ok(Done { code: code_of(copied), text: String::new() })
 }
 
-pub async fn move_messages(session: &mut Session, arguments: Copy) -> Answer {
+pub async fn move_messages(session: &mut Session, tag: &str, arguments: Copy) -> Answer {
     let cx = session.selected()?;
     cx.selection.writable()?;
     let target = arguments.mailbox.map_err(|bad| no(Code::Cannot, bad.to_string()))?;
@@ -35,7 +37,8 @@ pub async fn move_messages(session: &mut Session, arguments: Copy) -> Answer {
     }
     cx.selection.present()?;
     cx.channel.messages += share.uids.count();
-    let moved = cx.selection.view.move_to_mailbox(share.uids.clone(), &target).await.map_err(missing_target)?;
+    let order = cx.selection.view.move_to_mailbox(share.uids.clone(), &target);
+    let moved = waiting(cx.channel, tag, order).await?.map_err(missing_target)?;
     let modseq = moved.modseq.filter(|_| cx.enabled.qresync);
     let own = moved.modseq;
     // RFC 6851 §4.3: COPYUID comes untagged, before the expunges that the end of the command tells.

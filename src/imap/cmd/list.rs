@@ -130,6 +130,8 @@ async fn write_found(
 ) -> Result<(), crate::imap::answer::Stop> {
     let mut attributes = match found.mailbox {
         Some(mailbox) => attributes_of(mailbox),
+        // RFC 5258 §4: with CHILDREN every name says which. No mailbox lies below one that is not there.
+        None if arguments.returns.children => vec!["\\NonExistent", "\\HasNoChildren"],
         None => vec!["\\NonExistent"],
     };
     if arguments.returns.subscribed && found.is_subscribed {

@@ -1,9 +1,12 @@
 //! CREATE, DELETE, RENAME, SUBSCRIBE and UNSUBSCRIBE (RFC 3501 §6.3.3 to §6.3.7, RFC 6154 §3, RFC 8474 §4.1).
 
 use crate::imap::answer::{Answer, Done, no};
+use crate::imap::cmd::list::attributes_of;
+use crate::imap::progress::waiting;
 use crate::imap::session::Session;
 use crate::types::command::{Create, Rename};
-use crate::types::{Code, MailboxArgument, SpecialUse};
+use crate::types::{Code, ListWord, MailboxArgument, MailboxName, SpecialUse};
+use crate::wire::list::{Extended, ListLine, write_extended};
 
 pub async fn create(session: &mut Session, arguments: Create) -> Answer {
     let name = arguments.mailbox?;
@@ -18,19 +21,34 @@ pub async fn create(session: &mut Session, arguments: Create) -> Answer {
     }
     let created = session.signed_in()?.account.create(&name, &uses.join(" ")).await?;
     session.note_own_all(created.modseqs);
+    tell_spelling(session, &name, arguments.spelt.as_deref());
     Ok(Done::with_code(Code::MailboxId(created.mailbox_id)))
 }
 
-pub async fn delete(session: &mut Session, name: MailboxArgument) -> Answer {
-    let modseqs = session.signed_in()?.account.delete(&name?).await?;
+/// Tells under which name a mailbox is kept whose name was written otherwise (RFC 9051 §6.3.4, §6.3.6).
+fn tell_spelling(session: &mut Session, name: &MailboxName, spelt: Option<&str>) {
+    let (Some(spelt), Ok(cx)) = (spelt, session.signed_in()) else { return };
+    let Some(mailbox) = cx.account.listed(name) else { return };
+    let mut attributes = attributes_of(&mailbox);
+    attributes.extend(mailbox.is_subscribed.then_some("\\Subscribed"));
+    let line = ListLine { word: ListWord::List, attributes: &attributes, name };
+    let extended = Extended { child_info: &[], old_name: Some(spelt) };
+    write_extended(&mut cx.channel.out, &line, &extended, cx.dialect);
+}
+
+pub async fn delete(session: &mut Session, tag: &str, name: MailboxArgument) -> Answer {
+    let (name, cx) = (name?, session.signed_in()?);
+    let modseqs = waiting(cx.channel, tag, cx.account.delete(&name)).await??;
     session.note_own_all(modseqs);
     Ok(Done::default())
 }
 
-pub async fn rename(session: &mut Session, arguments: Rename) -> Answer {
+pub async fn rename(session: &mut Session, tag: &str, arguments: Rename) -> Answer {
     let (from, to) = (arguments.from?, arguments.to?);
-    let modseqs = session.signed_in()?.account.rename(&from, &to).await?;
+    let cx = session.signed_in()?;
+    let modseqs = waiting(cx.channel, tag, cx.account.rename(&from, &to)).await??;
     session.note_own_all(modseqs);
+    tell_spelling(session, &to, arguments.spelt.as_deref());
     Ok(Done::default())
 }
 

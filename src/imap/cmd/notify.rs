@@ -4,7 +4,7 @@ use crate::imap::answer::{Answer, Done, bad, no};
 use crate::imap::notifier::{Notifier, SUPPORTED};
 use crate::imap::session::{Session, State};
 use crate::types::Code;
-use crate::types::notify::Notify;
+use crate::types::notify::{MailboxFilter, Notify};
 
 pub async fn notify(session: &mut Session, arguments: Notify) -> Answer {
     let (State::Authenticated(account) | State::Selected(account, _)) = &session.state else {
@@ -13,7 +13,7 @@ pub async fn notify(session: &mut Session, arguments: Notify) -> Answer {
     let account = account.clone();
     // Before anything is read: what changes from here on will be told.
     let told = account.newest_modseq();
-    let set = match arguments {
+    let mut set = match arguments {
         Notify::None => {
             session.notifier = Some(Box::new(Notifier::none(told)));
             return Ok(Done::default());
@@ -26,6 +26,12 @@ pub async fn notify(session: &mut Session, arguments: Notify) -> Answer {
     };
     if !events().all(is_known) {
         return Err(no(Code::BadEvent(SUPPORTED.to_vec()), "this server does not know one of these events"));
+    }
+    // RFC 5465 §6.3: where addresses may name folders, mail can be delivered into any of them.
+    if !session.host.config.load().lmtp.separator.is_empty() {
+        for group in set.groups.iter_mut().filter(|group| group.mailboxes == MailboxFilter::Inboxes) {
+            group.mailboxes = MailboxFilter::Personal;
+        }
     }
     let tells_status = set.status;
     session.notifier = Some(Box::new(Notifier::new(set, told)));

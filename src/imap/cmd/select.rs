@@ -7,7 +7,7 @@ use crate::imap::session::{Session, State};
 use crate::imap::updates::{Manner, write_flag_change, write_flags};
 use crate::types::command::{QResync, Select};
 use crate::types::{Code, Condition, ListWord, Seq, Uid, UidRuns};
-use crate::wire::list::{ListLine, write_line};
+use crate::wire::list::{Extended, ListLine, write_extended};
 use crate::wire::write;
 
 pub async fn select(session: &mut Session, arguments: Select, is_examine: bool) -> Answer {
@@ -58,10 +58,11 @@ pub async fn select(session: &mut Session, arguments: Select, is_examine: bool) 
     if enabled.rev2
         && let Some(mailbox) = account.listed(&name)
     {
-        // RFC 9051 §6.3.2: the name as the server writes it.
+        // RFC 9051 §6.3.2: the name as the server writes it, and as the client did if that is another.
         let attributes = attributes_of(&mailbox);
         let line = ListLine { word: ListWord::List, attributes: &attributes, name: &mailbox.name };
-        write_line(out, &line, dialect);
+        let extended = Extended { child_info: &[], old_name: arguments.spelt.as_deref() };
+        write_extended(out, &line, &extended, dialect);
     }
     let selection = Selection {
         view,

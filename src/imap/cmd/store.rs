@@ -1,13 +1,14 @@
 //! STORE and UID STORE (RFC 3501 §6.4.6).
 
 use crate::imap::answer::{Answer, Done};
+use crate::imap::progress::waiting;
 use crate::imap::session::Selected;
 use crate::imap::updates::{Manner, write_flag_change, write_flags, write_mod_seq_only};
 use crate::mailstore::SetFlags;
 use crate::types::command::Store;
 use crate::types::{Code, UidRuns};
 
-pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
+pub async fn store(cx: Selected<'_>, tag: &str, arguments: Store) -> Answer {
     let Selected { selection, channel, enabled, limit, .. } = cx;
     selection.writable()?;
     selection.present()?;
@@ -26,7 +27,7 @@ pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
         own: selection.own.clone(),
     };
     let known = selection.view.keywords().len();
-    let done = selection.view.set_flags(order).await?;
+    let done = waiting(channel, tag, selection.view.set_flags(order)).await??;
     selection.remember_own(done.modseq);
     let keywords = selection.view.newest_keywords();
     if keywords.len() != known {

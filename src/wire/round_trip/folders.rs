@@ -151,7 +151,7 @@ pub(super) fn creates() -> impl Strategy<Value = Create> {
     let unknown = "[A-Z]{12}".prop_map(|word| UnknownUse(format!("\\{word}")));
     (mailboxes(), subsequence(&SpecialUse::ALL[..], 0..4), option::of(unknown)).prop_map(|(mailbox, known, unknown)| {
         let uses = known.into_iter().map(Ok).chain(unknown.map(Err)).collect();
-        Create { mailbox, uses }
+        Create { mailbox, spelt: None, uses }
     })
 }
 
@@ -163,6 +163,7 @@ pub(super) fn selects() -> impl Strategy<Value = Select> {
         });
     (mailboxes(), any::<bool>(), option::of(qresync)).prop_map(|(mailbox, condstore, qresync)| Select {
         mailbox,
+        spelt: None,
         condstore,
         qresync,
     })

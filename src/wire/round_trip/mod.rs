@@ -178,7 +178,7 @@ fn bodies() -> impl Strategy<Value = Body> {
         selects().prop_map(Body::Examine),
         creates().prop_map(Body::Create),
         mailboxes().prop_map(Body::Delete),
-        (mailboxes(), mailboxes()).prop_map(|(from, to)| Body::Rename(Rename { from, to })),
+        (mailboxes(), mailboxes()).prop_map(|(from, to)| Body::Rename(Rename { from, to, spelt: None })),
         mailboxes().prop_map(Body::Subscribe),
         mailboxes().prop_map(Body::Unsubscribe),
         lists().prop_map(Body::List),

@@ -1,5 +1,7 @@
 //! The program as its operator meets it: commands, exit codes, messages, signals, with and without a running server.
 
+mod care; // doctor, autoconfig, backup and restore, folders that empty themselves
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
