@@ -63,6 +63,9 @@ pub(super) fn obey(asked: Deliver) -> Result<(), Failure> {
                 return Err(fails(TRY_AGAIN, reason));
             }
             Ok(Reply::SendMessage) => return Err(fails(TRY_AGAIN, "the server asked for the message twice".into())),
+            Ok(Reply::Session(_) | Reply::Status(_)) => {
+                return Err(fails(TRY_AGAIN, "the server gave another answer than was asked for".into()));
+            }
         }
         match deliver_at_rest(&config, &order, &mut || input.next()) {
             Ok(_) => return Ok(()),

@@ -5,10 +5,14 @@ mod alias;
 mod app_password;
 mod deliver;
 mod import;
+mod introduction;
+mod paper;
 mod prompt;
 mod restore;
+mod self_signed;
 mod upkeep;
 mod user;
+mod watch;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -55,6 +59,22 @@ enum Command {
     Alias(alias::AliasCommand),
     /// Deliver a message from standard input; exit codes as in sysexits.h
     Deliver(deliver::Deliver),
+    /// Say how the running server goes
+    Status(watch::Status),
+    /// List the sessions of the running server
+    Who(watch::Who),
+    /// End sessions of the running server; the mail programs may come back
+    Kick(watch::Kick),
+    /// Watch the sessions of the running server, the busiest first
+    Top(watch::Top),
+    /// Make a certificate of one's own, for a first start
+    SelfSigned(self_signed::SelfSigned),
+    /// Write the man pages
+    #[command(hide = true)]
+    Man(paper::Man),
+    /// Write completions for a shell
+    #[command(hide = true)]
+    Completions(paper::Completions),
     /// Check that all that is stored is whole; works with and without a running server
     Check {
         /// Only what belongs to this user
@@ -162,6 +182,16 @@ fn obey(command: Command) -> Result<(), Failure> {
         Command::Import(command) => import::obey(command),
         Command::Alias(command) => alias::obey(command),
         Command::Deliver(asked) => deliver::obey(asked),
+        Command::Status(asked) => watch::status(asked),
+        Command::Who(asked) => watch::who(asked),
+        Command::Kick(asked) => watch::kick(asked),
+        Command::Top(asked) => watch::top(asked),
+        Command::SelfSigned(asked) => self_signed::make(&asked),
+        Command::Man(asked) => paper::man(&asked),
+        Command::Completions(asked) => {
+            paper::completions(&asked);
+            Ok(())
+        }
         Command::Check { user: Some(user), repair: true, place } => restore::repair(&place.load()?, &user),
         Command::Check { user, place, .. } => check(&place.load()?, user),
     }
@@ -174,9 +204,7 @@ fn check(config: &Config, user: Option<String>) -> Result<(), Failure> {
         Ok(Reply::Done(_)) => Ok(true),
         Ok(Reply::Found(_)) => Ok(false),
         Ok(Reply::Failed(reason)) => Err(reason),
-        Ok(Reply::Line(_) | Reply::SendMessage | Reply::Undelivered { .. }) => {
-            Err("the running server gave another answer than was asked for".into())
-        }
+        Ok(_) => Err("the running server gave another answer than was asked for".into()),
         Err(AskError::NotRunning) => server::check_at_rest(config, user.as_deref(), &mut |line| say(&line)),
         Err(broken) => Err(broken.to_string()),
     };
@@ -196,7 +224,8 @@ fn tell_server(data_dir: &Path, request: &Request) -> Result<Option<String>, Fai
         Ok(Reply::Failed(reason) | Reply::Found(reason) | Reply::Undelivered { reason, .. }) => {
             Err(Failure::Failed(reason))
         }
-        Ok(Reply::Line(_) | Reply::SendMessage) | Err(AskError::NotRunning) => Ok(None),
+        Ok(Reply::Line(_) | Reply::Session(_) | Reply::Status(_) | Reply::SendMessage) => Ok(None),
+        Err(AskError::NotRunning) => Ok(None),
         Err(broken) => Err(Failure::of(broken)),
     }
 }
@@ -252,6 +281,14 @@ mod tests {
             "pillarbox alias add --config f @example.org anna",
             "pillarbox alias remove sales@example.org",
             "pillarbox alias list",
+            "pillarbox self-signed mail.example.org --certificate c --key k",
+            "pillarbox man dir",
+            "pillarbox completions zsh",
+            "pillarbox status --json --config f",
+            "pillarbox who anna --json --config f",
+            "pillarbox kick anna --config f",
+            "pillarbox kick --session 7 --config f",
+            "pillarbox top --every 5 --times 1 --config f",
             "pillarbox deliver -u anna -m Archive -f bert@example.net --config f",
             "pillarbox deliver --config f --user anna+lists -f <>",
         ] {
@@ -272,6 +309,9 @@ mod tests {
             "pillarbox undelete anna --list --to x",
             "pillarbox alias add sales",
             "pillarbox deliver",
+            "pillarbox serve --confg f",
+            "pillarbox kick",
+            "pillarbox kick anna --session 7",
         ] {
             assert!(Line::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

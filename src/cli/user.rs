@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::app_password::{self, AppPasswordCommand};
-use super::{Failure, Place, prompt, say, tell_server};
+use super::{Failure, Place, introduction, prompt, say, tell_server};
 use crate::config::Config;
 use crate::control::{Request, client};
 use crate::login::{credentials, names};
@@ -120,6 +120,7 @@ fn add(config: &Config, name: &str, password: &PasswordSource) -> Result<(), Fai
     let user = directory.add_user(&name, &credentials).map_err(Failure::of)?;
     tell_of_change(config);
     say(&format!("added {}", user.name));
+    introduction::lines(config, &user.name).iter().for_each(|line| say(line));
     Ok(())
 }
 

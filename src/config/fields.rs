@@ -34,6 +34,31 @@ pub mod seconds {
     }
 }
 
+/// An address of this machine itself; the empty text: none.
+pub mod loopback {
+    use super::*;
+    use serde::Serializer;
+    use std::net::SocketAddr;
+
+    pub fn serialize<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&address.map(|address| address.to_string()).unwrap_or_default())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+        let given = String::deserialize(deserializer)?;
+        if given.is_empty() {
+            return Ok(None);
+        }
+        let address: Option<SocketAddr> = given.parse().ok();
+        match address.filter(|address| address.ip().to_canonical().is_loopback()) {
+            Some(address) => Ok(Some(address)),
+            None => Err(de::Error::custom(format!(
+                "\"{given}\" is no address of this machine itself; write it like \"127.0.0.1:9143\" or \"[::1]:9143\""
+            ))),
+        }
+    }
+}
+
 /// A duration written with its unit: `90s`, `30m`, `12h`, `7d`, `2w`.
 pub mod period {
     use super::*;

@@ -17,7 +17,7 @@ pub use network::Network;
 pub use protocol::{CapabilityMask, Protocol};
 pub use settings::{
     AllowPlaintext, CertificatePair, Clients, Config, Limits, Listen, Log, LogFormat, LogLevel, LoginSettings, Mail,
-    NewMailbox, Security, Tls,
+    MetricsPage, NewMailbox, Security, Tls,
 };
 
 use std::net::SocketAddr;
@@ -92,8 +92,11 @@ impl Config {
         if self.listen != newer.listen {
             settings.push("listen");
         }
-        if self.log != newer.log {
+        if (self.log.level, self.log.format) != (newer.log.level, newer.log.format) {
             settings.push("log");
+        }
+        if self.metrics != newer.metrics {
+            settings.push("metrics");
         }
         if self.lmtp.doors() != newer.lmtp.doors() {
             settings.push("where [lmtp] listens");

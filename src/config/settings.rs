@@ -33,6 +33,7 @@ pub struct Config {
     pub capability: Vec<CapabilityMask>,
     pub lmtp: Lmtp,
     pub log: Log,
+    pub metrics: MetricsPage,
 }
 
 /// One listening socket.
@@ -87,6 +88,9 @@ pub struct Tls {
     pub client_ca: PathBuf,
     /// Which field of such a certificate names the user.
     pub client_certificate_user: CertificateUser,
+    /// How often the files are looked at, and read again when one has changed. 0: never.
+    #[serde(serialize_with = "seconds::serialize", deserialize_with = "seconds::within::<_, 0, 86_400>")]
+    pub watch_seconds: Duration,
     /// How long a handshake may take.
     #[serde(serialize_with = "seconds::serialize", deserialize_with = "seconds::within::<_, 1, 600>")]
     pub handshake_seconds: Duration,
@@ -306,11 +310,23 @@ pub struct Clients {
 }
 
 /// What is written to standard error.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     pub level: LogLevel,
     pub format: LogFormat,
+    /// From how many milliseconds on a command has a line of its own. 0: never.
+    #[serde(deserialize_with = "whole::<_, _, 0, 3_600_000>")]
+    pub slow_command_ms: u64,
+}
+
+/// Where programs that watch the server read its numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsPage {
+    /// An address of this machine itself; `None`: nowhere.
+    #[serde(with = "fields::loopback")]
+    pub address: Option<SocketAddr>,
 }
 
 /// From what weight on a line is written.
@@ -368,6 +384,7 @@ impl Default for Config {
             capability: Vec::new(),
             lmtp: Lmtp::default(),
             log: Log::default(),
+            metrics: MetricsPage::default(),
         }
     }
 }
@@ -380,6 +397,7 @@ impl Default for Tls {
             additional: Vec::new(),
             client_ca: PathBuf::new(),
             client_certificate_user: CertificateUser::Rfc822Name,
+            watch_seconds: Duration::from_secs(60),
             handshake_seconds: Duration::from_secs(30),
             handshakes_per_network: 50,
         }
@@ -433,6 +451,12 @@ impl Default for Limits {
             min_free_bytes: 256 * MIB,
             account_connections: 512,
         }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { level: LogLevel::default(), format: LogFormat::default(), slow_command_ms: 2000 }
     }
 }
 

@@ -51,10 +51,19 @@ impl From<io::Error> for AskError {
 
 /// Asks one question. Lines go to `tell` as they come; what is returned is the last reply, never a `Line`.
 pub fn ask(data_dir: &Path, request: &Request, mut tell: impl FnMut(&str)) -> Result<Reply, AskError> {
+    ask_each(data_dir, request, |reply| {
+        if let Reply::Line(text) = reply {
+            tell(&text);
+        }
+    })
+}
+
+/// The same; whatever is not the end goes to `tell`.
+pub fn ask_each(data_dir: &Path, request: &Request, mut tell: impl FnMut(Reply)) -> Result<Reply, AskError> {
     let mut asked = Conversation::begin(data_dir, request)?;
     loop {
         match asked.reply()? {
-            Reply::Line(text) => tell(&text),
+            reply @ (Reply::Line(_) | Reply::Session(_)) => tell(reply),
             last => return Ok(last),
         }
     }

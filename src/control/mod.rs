@@ -5,12 +5,16 @@
 pub mod client;
 mod message;
 mod place;
+pub mod report;
 pub mod running;
 pub mod service;
 pub mod upkeep;
 
 pub use client::AskError;
+pub use report::{Figures, Status};
 pub use service::ControlHost;
+
+pub use crate::login::Glance;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +29,18 @@ const RENEWED: &str = "renewed";
 pub enum Request {
     /// Who are you, and how busy?
     Status,
+    /// Which sessions are there, or those of one user? A `Session` each, then `Done`.
+    Who {
+        #[serde(default)]
+        user: Option<String>,
+    },
+    /// End one session, or all of one user.
+    Kick {
+        #[serde(default)]
+        user: Option<String>,
+        #[serde(default)]
+        session: Option<u64>,
+    },
     /// `server.db` was changed: forget what is remembered of it.
     DirectoryChanged,
     /// This user was taken out of `server.db`: end the sessions, and on demand delete the mail.
@@ -61,6 +77,10 @@ pub enum Request {
 pub enum Reply {
     /// A result for the person who asked; more may come.
     Line(String),
+    /// One session; more may come.
+    Session(Box<Glance>),
+    /// The end: how it goes.
+    Status(Box<Status>),
     /// The end: done, with a sentence.
     Done(String),
     /// The end: looked, and found what is not as it should be.
@@ -81,6 +101,8 @@ mod tests {
     fn questions_look_as_documented() {
         let cases = [
             (r#"{"do":"status"}"#, Request::Status),
+            (r#"{"do":"who"}"#, Request::Who { user: None }),
+            (r#"{"do":"kick","session":7}"#, Request::Kick { user: None, session: Some(7) }),
             (r#"{"do":"directory-changed"}"#, Request::DirectoryChanged),
             (
                 r#"{"do":"user-removed","name":"anna","account":7}"#,

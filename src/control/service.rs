@@ -15,9 +15,10 @@ use tracing::{debug, info, warn};
 
 pub use super::message::{Asked, Message};
 use super::place::Place;
-use super::{MOST_LINE_BYTES, Reply, Request, upkeep};
+use super::{Figures, MOST_LINE_BYTES, Reply, Request, Status, upkeep};
 use crate::login::{EndReason, Login, Sessions};
 use crate::mailstore::MailStore;
+use crate::metrics::METRICS;
 use crate::types::AccountId;
 
 /// How many questions are answered at a time.
@@ -41,6 +42,7 @@ pub struct ControlHost {
     pub sessions: Arc<Sessions>,
     pub store: MailStore,
     pub started: Instant,
+    pub figures: Box<dyn Fn() -> Figures + Send + Sync>,
     pub check: Box<Check>,
     pub delete_mail: Box<DeleteMail>,
     pub reload: Box<Reload>,
@@ -138,7 +140,8 @@ fn fitting(reply: Reply) -> Reply {
         Reply::Done(text) => Reply::Done(cut(text)),
         Reply::Found(text) => Reply::Found(cut(text)),
         Reply::Failed(text) => Reply::Failed(cut(text)),
-        Reply::SendMessage => Reply::SendMessage,
+        // All texts of these are bounded where they are made.
+        Reply::Session(_) | Reply::Status(_) | Reply::SendMessage => reply,
         Reply::Undelivered { exit, reason } => Reply::Undelivered { exit, reason: cut(reason) },
     }
 }
@@ -146,7 +149,32 @@ fn fitting(reply: Reply) -> Reply {
 /// Does what is asked; gives the last reply. `message`: what may follow the question.
 async fn obey(request: Request, host: Arc<ControlHost>, tell: &mpsc::Sender<Reply>, message: Message) -> Reply {
     match request {
-        Request::Status => Reply::Done(status(&host)),
+        Request::Status => Reply::Status(Box::new(status(&host))),
+        Request::Who { user } => {
+            let mut told = 0;
+            for glance in host.sessions.glances() {
+                if user.as_ref().is_some_and(|user| *user != glance.user && *user != glance.acting) {
+                    continue;
+                }
+                told += 1;
+                if tell.send(Reply::Session(Box::new(glance))).await.is_err() {
+                    break;
+                }
+            }
+            Reply::Done(format!("{told} sessions"))
+        }
+        Request::Kick { session: Some(session), .. } => match host.sessions.end_one(session, EndReason::Kicked) {
+            true => {
+                info!(session, "told to end by the operator");
+                Reply::Done("1 session was told to end".into())
+            }
+            false => Reply::Failed(format!("there is no session {session}")),
+        },
+        Request::Kick { user: Some(user), session: None } => match host.login.account_of(&user).await {
+            Some(account) => Reply::Done(end_sessions(&host, &user, account, EndReason::Kicked).await),
+            None => Reply::Failed(format!("there is no user {user}")),
+        },
+        Request::Kick { user: None, session: None } => Reply::Failed("no session and no user was named".into()),
         Request::DirectoryChanged => {
             host.login.forget();
             Reply::Done("noted".into())
@@ -191,9 +219,17 @@ async fn obey(request: Request, host: Arc<ControlHost>, tell: &mpsc::Sender<Repl
     }
 }
 
-fn status(host: &ControlHost) -> String {
-    let (pid, sessions) = (std::process::id(), host.sessions.count());
-    format!("process {pid}, {sessions} sessions, up {} s", host.started.elapsed().as_secs())
+fn status(host: &ControlHost) -> Status {
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        process: std::process::id(),
+        uptime_seconds: host.started.elapsed().as_secs(),
+        sessions: host.sessions.count(),
+        sessions_signed_in: host.sessions.count_signed_in(),
+        store: (host.figures)(),
+        login_limits: host.login.usage().into_iter().map(|(name, used)| (name.to_owned(), used)).collect(),
+        counters: METRICS.list().iter().map(|counter| (counter.name.to_owned(), counter.count)).collect(),
+    }
 }
 
 /// Ends the sessions of one account and waits until they have said BYE.
@@ -252,6 +288,7 @@ mod tests {
             sessions: sessions.clone(),
             store: MailStore::open(&data_dir, Options::default()).expect("opened"),
             started: Instant::now(),
+            figures: Box::new(|| Figures { accounts_open: 3, ..Figures::default() }),
             check: Box::new(|user, tell| {
                 for n in 0..200 {
                     tell(format!("{} {n}", user.unwrap_or("everybody")));
@@ -300,7 +337,8 @@ mod tests {
         for depth in [1, 200] {
             let house = house(depth);
             let (_, status) = asked(&house, depth, Request::Status).await;
-            assert!(matches!(status.expect("an answer"), Reply::Done(text) if text.contains("0 sessions")));
+            let Reply::Status(status) = status.expect("an answer") else { panic!("another answer") };
+            assert_eq!((status.sessions, status.store.accounts_open), (0, 3));
             let (lines, found) = asked(&house, depth, Request::Check { user: Some("anna".into()) }).await;
             assert_eq!((lines.len(), lines[199].as_str()), (200, "anna 199"));
             assert!(matches!(found.expect("an answer"), Reply::Found(_)));
@@ -324,6 +362,37 @@ mod tests {
         let request = Request::UserRemoved { name: "bert".into(), account: 8, delete_mail: true };
         assert!(matches!(asked(&house, 1, request).await.1, Ok(Reply::Failed(_))));
         assert!(asked(&house, 1, Request::DirectoryChanged).await.1.is_ok());
+    }
+
+    #[tokio::test]
+    async fn sessions_are_shown_and_ended() {
+        let house = house(1);
+        let anna = house.sessions.admit(Some("192.0.2.1:4711".parse().expect("an address"))).expect("room");
+        anna.signed_in(AccountId(7), "anna").expect("room");
+        anna.activity().is_lmtp(None);
+        let bert = house.sessions.admit(None).expect("room");
+        bert.signed_in(AccountId(8), "bert").expect("room");
+        let who = |user: Option<&str>| {
+            let (data_dir, user) = (house.home.path().join("d"), user.map(str::to_owned));
+            let asking = tokio::task::spawn_blocking(move || {
+                let mut users = Vec::new();
+                let last = client::ask_each(&data_dir, &Request::Who { user }, |reply| {
+                    if let Reply::Session(glance) = reply {
+                        users.push(glance.user);
+                    }
+                });
+                (users, last.expect("an answer"))
+            });
+            async { asking.await.expect("joined") }
+        };
+        assert_eq!(who(None).await, (vec!["anna".into(), "bert".into()], Reply::Done("2 sessions".into())));
+        assert_eq!(who(Some("bert")).await.0, ["bert"]);
+        let kick = |session| Request::Kick { user: None, session };
+        assert!(matches!(asked(&house, 1, kick(Some(99))).await.1, Ok(Reply::Failed(_))));
+        assert!(matches!(asked(&house, 1, kick(None)).await.1, Ok(Reply::Failed(_))));
+        let told = asked(&house, 1, kick(Some(anna.number()))).await.1.expect("an answer");
+        assert_eq!(told, Reply::Done("1 session was told to end".into()));
+        assert_eq!((anna.ended(), bert.ended()), (Some(EndReason::Kicked), None));
     }
 
     #[tokio::test]

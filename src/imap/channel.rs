@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::Socket;
 use super::deflate::Deflated;
+use crate::metrics::METRICS;
 use crate::wire::{Framer, Limits};
 
 /// Answers are sent when so much has gathered; until then they wait for the last command of a batch.
@@ -34,6 +35,8 @@ pub struct Channel {
     pub write_timeout: Duration,
     pub received: u64,
     pub sent: u64,
+    /// Messages that were told of, taken in or changed, each time counted anew.
+    pub messages: u64,
 }
 
 impl Channel {
@@ -45,6 +48,7 @@ impl Channel {
             write_timeout,
             received: 0,
             sent: 0,
+            messages: 0,
         }
     }
 
@@ -61,6 +65,7 @@ impl Channel {
         })
         .await?;
         self.received += octets as u64;
+        METRICS.octets_received.add(octets as u64);
         if octets == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
@@ -75,12 +80,18 @@ impl Channel {
         };
         tokio::time::timeout(self.write_timeout, sending).await.map_err(|_| io::ErrorKind::TimedOut)??;
         self.sent += self.out.len() as u64;
+        METRICS.octets_sent.add(self.out.len() as u64);
         if self.out.capacity() > KEPT_BYTES && self.framer.buffered() == 0 {
             self.out = Vec::new();
         } else {
             self.out.clear();
         }
         Ok(())
+    }
+
+    /// Octets that went, and that are to go.
+    pub fn produced(&self) -> u64 {
+        self.sent + self.out.len() as u64
     }
 
     /// Sends if enough has gathered.

@@ -15,6 +15,7 @@ mod notifier;
 mod progress;
 mod selection;
 mod session;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod updates;

@@ -173,14 +173,7 @@ impl Session {
             return Ended::StartTls(self.channel.into_socket());
         }
         self.channel.shut().await;
-        tracing::info!(
-            session = self.ticket.number(),
-            user = self.user,
-            commands = self.commands,
-            received = self.channel.received,
-            sent = self.channel.sent,
-            "session ended"
-        );
+        self.tell_end(self.commands);
         Ended::Closed
     }
 
@@ -414,7 +407,7 @@ impl Session {
         let Command { tag, body } = command;
         let row = row_of(&body);
         let is_own_doing = changes_membership(&body);
-        let started = Instant::now();
+        let begun = self.begin_command(row.word);
         let answer = match self.may_run(row, &body) {
             Ok(()) => {
                 if enables_condstore(&body) {
@@ -434,18 +427,10 @@ impl Session {
                 return Err(Stop::Gone);
             }
         }
+        self.end_command(begun, answer.is_err());
         write_answer(&mut self.channel.out, &tag, row.word, &answer);
         if std::mem::take(&mut self.begins_compression) {
             self.channel.compress().await?;
-        }
-        let took = started.elapsed();
-        if took > Duration::from_secs(2) && row.word != "IDLE" {
-            tracing::info!(
-                session = self.ticket.number(),
-                command = row.word,
-                millis = took.as_millis() as u64,
-                "slow command"
-            );
         }
         Ok(())
     }
@@ -513,6 +498,11 @@ impl Session {
 
     pub fn leave(&mut self, exit: Exit) {
         self.exit = Some(exit);
+    }
+
+    /// Why the loop is to end, once it is.
+    pub fn exit(&self) -> Option<Exit> {
+        self.exit
     }
 }
 

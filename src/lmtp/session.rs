@@ -33,6 +33,8 @@ pub struct Session {
     client: Option<String>,
     transaction: Option<Box<Transaction>>,
     bad_commands: usize,
+    /// Messages that came whole, whatever became of them.
+    messages: u64,
 }
 
 /// A message that was begun with MAIL.
@@ -64,7 +66,7 @@ const SILENT: Reply = Reply::new(421, "4.4.2", "silent for too long");
 impl Session {
     pub fn new(host: Arc<Host>, peer: Peer, socket: Box<dyn Socket>, ticket: Arc<Ticket>) -> Session {
         let wire = Wire::new(socket);
-        Session { host, peer, wire, ticket, client: None, transaction: None, bad_commands: 0 }
+        Session { host, peer, wire, ticket, client: None, transaction: None, bad_commands: 0, messages: 0 }
     }
 
     /// Talks until one side has enough.
@@ -79,10 +81,18 @@ impl Session {
             None => self.wire.say(&Refusal::Busy.reply()),
         }
         self.wire.shut().await;
+        tracing::info!(
+            session = self.ticket.number(),
+            client = ?self.client.as_deref().unwrap_or_default(),
+            seconds = self.ticket.activity().age().as_secs(),
+            messages = self.messages,
+            received = self.wire.received,
+            sent = self.wire.sent,
+            "session ended"
+        );
     }
 
     async fn converse(&mut self) -> io::Result<()> {
-        METRICS.sessions_accepted.add(1);
         self.wire.say(&Reply::with(220, "", format!("{} LMTP", self.host.name())));
         loop {
             match self.wire.framer.line() {
@@ -103,7 +113,9 @@ impl Session {
                     }
                 }
                 Line::Whole(line) => {
-                    if Box::pin(self.obey(&line)).await? == Next::Close {
+                    let next = Box::pin(self.obey(&line)).await;
+                    self.ticket.activity().ends(self.wire.received, self.wire.sent);
+                    if next? == Next::Close {
                         return Ok(());
                     }
                 }
@@ -345,6 +357,7 @@ impl Session {
     /// RFC 2033 §4.2: one reply for each recipient, in order, each as soon as it is known.
     async fn tell_verdicts(&mut self, incoming: Incoming) -> io::Result<()> {
         let id = incoming.id();
+        self.messages += 1;
         let mut verdicts = Box::pin(incoming.finish()).await;
         while let Some(verdict) = verdicts.next().await {
             let reply = match verdict {

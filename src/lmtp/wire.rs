@@ -28,11 +28,14 @@ pub struct Wire {
     socket: Box<dyn Socket>,
     pub framer: Framer,
     pub out: Vec<u8>,
+    /// Octets that came, and that went.
+    pub received: u64,
+    pub sent: u64,
 }
 
 impl Wire {
     pub fn new(socket: Box<dyn Socket>) -> Wire {
-        Wire { socket, framer: Framer::default(), out: Vec::new() }
+        Wire { socket, framer: Framer::default(), out: Vec::new(), received: 0, sent: 0 }
     }
 
     /// Waits for octets and gives them to the framer. The end of the stream is an error. Safe to cancel.
@@ -48,6 +51,7 @@ impl Wire {
             })
         })
         .await?;
+        self.received += octets as u64;
         if octets == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
@@ -71,6 +75,7 @@ impl Wire {
             self.socket.flush().await
         };
         tokio::time::timeout(patience, sending).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        self.sent += self.out.len() as u64;
         self.out = Vec::new();
         Ok(())
     }

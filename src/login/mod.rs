@@ -2,6 +2,7 @@
 //! A password is hashed on threads of its own behind fair lines; an unknown user costs the same; a wrong password
 //! waits for its answer and nobody else does; what was right is remembered shortly under a keyed hash.
 
+pub mod activity;
 mod address;
 pub mod checker;
 pub mod credentials;
@@ -19,6 +20,7 @@ mod throttle;
 mod turns;
 mod welcome;
 
+pub use activity::{Activity, Glance};
 pub use exchange::{Exchange, Reply, TlsFacts, Way};
 pub use refusal::LoginRefusal;
 pub use sessions::{EndReason, NotAdmitted, Sessions, Ticket};

@@ -11,9 +11,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use super::activity::{Activity, Glance};
 use super::address::AddressKey;
 use super::is_trusted;
 use crate::config::Config;
+use crate::metrics::METRICS;
 use crate::types::AccountId;
 
 /// All sessions of this server.
@@ -53,6 +55,7 @@ pub struct Ticket {
     /// `None`: not counted by address.
     address: Option<AddressKey>,
     user: Mutex<User>,
+    activity: Activity,
     end: AtomicU8,
     ended: Notify,
 }
@@ -74,6 +77,8 @@ pub enum EndReason {
     UserDisabled = 3,
     /// The files of the account are about to be exchanged.
     Parked = 4,
+    /// The operator wants it so.
+    Kicked = 5,
 }
 
 impl EndReason {
@@ -85,13 +90,24 @@ impl EndReason {
             EndReason::UserRemoved => "this user was removed",
             EndReason::UserDisabled => "[CONTACTADMIN] this user was disabled",
             EndReason::Parked => "[UNAVAILABLE] this account is being repaired or restored, please come back later",
+            EndReason::Kicked => "the administrator ended this session",
+        }
+    }
+
+    /// The same in one word, for the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            EndReason::Shutdown => "shutdown",
+            EndReason::UserRemoved => "user-removed",
+            EndReason::UserDisabled => "user-disabled",
+            EndReason::Parked => "parked",
+            EndReason::Kicked => "kicked",
         }
     }
 
     fn from_number(number: u8) -> Option<Self> {
-        [EndReason::Shutdown, EndReason::UserRemoved, EndReason::UserDisabled, EndReason::Parked]
-            .into_iter()
-            .find(|reason| *reason as u8 == number)
+        use EndReason::{Kicked, Parked, Shutdown, UserDisabled, UserRemoved};
+        [Shutdown, UserRemoved, UserDisabled, Parked, Kicked].into_iter().find(|reason| *reason as u8 == number)
     }
 }
 
@@ -136,6 +152,16 @@ impl Sessions {
 
     /// Lets a connection in, or says why not. `peer` is `None` for a local socket.
     pub fn admit(self: &Arc<Self>, peer: Option<SocketAddr>) -> Result<Arc<Ticket>, NotAdmitted> {
+        let admitted = self.try_admit(peer);
+        match &admitted {
+            Ok(_) => METRICS.sessions_accepted.add(1),
+            Err(NotAdmitted::ShuttingDown) => {}
+            Err(_) => METRICS.limit_refusals.add(1),
+        }
+        admitted
+    }
+
+    fn try_admit(self: &Arc<Self>, peer: Option<SocketAddr>) -> Result<Arc<Ticket>, NotAdmitted> {
         let config = self.config.load();
         let counted = peer.map(|peer| peer.ip().to_canonical()).filter(|ip| !is_trusted(*ip, &config));
         let address = counted.map(AddressKey::of);
@@ -160,6 +186,7 @@ impl Sessions {
             number,
             address,
             user: Mutex::default(),
+            activity: Activity::new(peer),
             end: AtomicU8::new(0),
             ended: Notify::new(),
         });
@@ -197,6 +224,24 @@ impl Sessions {
             ticket.end(reason);
         }
         tickets.len()
+    }
+
+    /// Tells the session with this number to end. False: there is none.
+    pub fn end_one(&self, number: u64, reason: EndReason) -> bool {
+        let ticket = self.table().open.get(&number).and_then(Weak::upgrade);
+        ticket.inspect(|ticket| ticket.end(reason)).is_some()
+    }
+
+    /// All sessions as they are now, in the order they began.
+    pub fn glances(&self) -> Vec<Glance> {
+        let mut tickets: Vec<Arc<Ticket>> = self.table().open.values().filter_map(Weak::upgrade).collect();
+        tickets.sort_by_key(|ticket| ticket.number);
+        tickets.iter().map(|ticket| ticket.activity.glance(ticket.number)).collect()
+    }
+
+    /// How many sessions somebody is logged in to.
+    pub fn count_signed_in(&self) -> usize {
+        self.table().by_account.values().map(Vec::len).sum()
     }
 
     /// How many sessions there are.
@@ -264,6 +309,7 @@ impl Ticket {
             table.by_account.entry(account).or_default().push(self.number);
             table.removed.contains(&account)
         };
+        self.activity.is_user(name);
         if is_removed {
             self.end(EndReason::UserRemoved);
         }
@@ -282,6 +328,12 @@ impl Ticket {
         let mut table = self.sessions.table();
         let before = std::mem::take(&mut *self.user());
         table.leave(before, self.number);
+        self.activity.is_user("");
+    }
+
+    /// What the session is doing.
+    pub fn activity(&self) -> &Activity {
+        &self.activity
     }
 
     /// Waits until this session's network may begin one more TLS handshake; the permit is for its time. `None`: it is
@@ -484,6 +536,7 @@ mod tests {
 
     #[test]
     fn a_ticket_is_small() {
-        assert!(size_of::<Ticket>() <= 160, "{}", size_of::<Ticket>());
+        // More than half of it is what `pillarbox who` shows.
+        assert!(size_of::<Ticket>() <= 336, "{}", size_of::<Ticket>());
     }
 }

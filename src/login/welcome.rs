@@ -6,6 +6,7 @@ use tracing::{info, warn};
 use super::{Acting, Attempt, Login, LoginRefusal, SignedIn, names};
 use crate::clock::Clock;
 use crate::mailstore::directory::UserRecord;
+use crate::metrics::METRICS;
 
 /// A device's last use is written down at most this often, in seconds.
 const NOTE_USE_EVERY: i64 = 60;
@@ -56,6 +57,7 @@ impl Login {
 impl Attempt {
     /// One line for the operator: who came in, who acts for whom, who did not and why. Never a secret.
     pub(super) fn note(&self, outcome: &Result<SignedIn, LoginRefusal>) {
+        METRICS.logins_succeeded.add(outcome.is_ok().into());
         let at = self.address.map(|ip| ip.to_string()).unwrap_or_else(|| "local".into());
         match outcome {
             Ok(SignedIn { user, acting: None, .. }) => info!(?user, address = %at, how = self.how, "logged in"),

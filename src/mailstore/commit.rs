@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use rusqlite::params;
 
@@ -11,7 +12,7 @@ use super::crash;
 use super::error::Result;
 use super::events::What;
 use super::turn::Turn;
-use crate::metrics::METRICS;
+use crate::metrics::{COMMITS, METRICS};
 use crate::types::{Keyword, MailboxId, ModSeq};
 
 impl Turn<'_> {
@@ -31,6 +32,7 @@ impl Turn<'_> {
             }
             crash::point("order.before_commit");
             self.account.commits.fetch_add(1, Ordering::AcqRel);
+            let begun = Instant::now();
             let committed = self.conn.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
             if let Err(error) = committed {
                 self.account.commits.fetch_add(1, Ordering::AcqRel);
@@ -39,6 +41,7 @@ impl Turn<'_> {
                 return Err(error.into());
             }
             METRICS.store_commits.add(1);
+            COMMITS.note(begun.elapsed());
             crash::point("order.after_commit");
         } else {
             self.conn.prepare_cached("ROLLBACK")?.execute([])?;

@@ -155,6 +155,16 @@ impl MailStore {
         self.shared.account_dir(id).join("mail.db").exists()
     }
 
+    /// Reads a few octets from the disk on a thread that answers sessions' questions: whether the store is alive.
+    pub async fn pulse(&self) -> Result<()> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let path = self.shared.data_dir.join("hash.key");
+        self.shared.readers.run(move || {
+            let _ = reply.send(fs::read(path).map(|_| ()).map_err(Error::from));
+        });
+        answer.await.unwrap_or(Err(Error::Unavailable))
+    }
+
     /// Verifies every invariant of an account.
     pub async fn check(&self, id: AccountId) -> Result<Findings> {
         let account = self.account(id).await?;
@@ -182,6 +192,16 @@ impl MailStore {
     /// True when so little disk is left that what grows is refused.
     pub fn is_disk_low(&self) -> bool {
         self.shared.space.is_low()
+    }
+
+    /// Octets free for us on the disk; the reading is a moment old.
+    pub fn free_bytes(&self) -> u64 {
+        self.shared.space.free_bytes()
+    }
+
+    /// Accounts whose store is open just now.
+    pub fn accounts_open(&self) -> usize {
+        guard(&self.shared.accounts).len()
     }
 
     pub fn hub(&self) -> &Arc<Hub> {

@@ -106,6 +106,9 @@ async fn converse(gate: Arc<Gate>, stream: TcpStream, arrival: Arrival, ticket: 
     }
     let mut greet = true;
     loop {
+        if tls.is_some() || is_tls_outside {
+            ticket.activity().is_secured();
+        }
         let allow_plaintext = gate.host.config.load().login.allow_plaintext;
         let is_tls = tls.is_some() || is_tls_outside;
         let person = Peer {

@@ -15,6 +15,7 @@ use super::tls::Tls;
 use crate::care::counted;
 use crate::care::doctor::{self, Find};
 use crate::config::{Config, Listen, Security};
+use crate::control::report::spell;
 use crate::control::{AskError, Reply, Request, client};
 use crate::mailstore::directory::Directory;
 
@@ -99,10 +100,11 @@ fn certificates(config: &Config, host: Option<&str>, now: i64) -> Vec<Find> {
 
 fn server(config: &Config, host: Option<&str>) -> Vec<Find> {
     match client::ask(&config.data_dir, &Request::Status, |_| {}) {
-        Ok(Reply::Done(text)) => {
-            let process = text.strip_prefix("process ").and_then(|rest| rest.split(',').next()?.parse().ok());
-            let mut finds = vec![Find::pass(format!("the server runs: {text}"))];
-            finds.push(doctor::open_files(config, process));
+        Ok(Reply::Status(status)) => {
+            let (process, sessions, up) = (status.process, status.sessions, spell(status.uptime_seconds));
+            let mut finds =
+                vec![Find::pass(format!("the server runs: process {process}, {sessions} sessions, up {up}"))];
+            finds.push(doctor::open_files(config, Some(process)));
             let roots = roots();
             if roots.is_none() && config.needs_tls() {
                 let what = "this machine keeps no list of trusted certificates";

@@ -1,7 +1,7 @@
 //! Listening sockets: opened with the options that matter, and accepted from for ever, whatever accept says.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdTcpListener};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -41,8 +41,11 @@ pub(super) struct Door {
     pub proxy_from: Vec<Network>,
 }
 
-/// Opens all sockets, or none; the error names the address. Must be called inside the runtime.
-pub(super) fn bind_all(listens: &[Listen]) -> Result<Vec<Listener>, String> {
+/// Opens all sockets, or none; the error names the address. `passed`: sockets that are open already, each with the place
+/// of its table in `listens`; such a table opens none. Must be called inside the runtime.
+pub(super) fn bind_all(listens: &[Listen], passed: Vec<(usize, StdTcpListener)>) -> Result<Vec<Listener>, String> {
+    let is_passed = |at: &usize| passed.iter().any(|(place, _)| place == at);
+    let own: Vec<usize> = (0..listens.len()).filter(|at| !is_passed(at)).collect();
     let bind_one = |listen: &Listen| {
         let is_ipv4_twin = |other: &Listen| {
             other.address.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED) && other.address.port() == listen.address.port()
@@ -50,7 +53,19 @@ pub(super) fn bind_all(listens: &[Listen]) -> Result<Vec<Listener>, String> {
         let takes_ipv4_too = listen.address.port() == 0 || !listens.iter().any(is_ipv4_twin);
         bind(listen, takes_ipv4_too).map_err(|error| format!("cannot listen on {}: {error}", listen.address))
     };
-    listens.iter().map(bind_one).collect()
+    let adopt_one = |(at, socket): (usize, StdTcpListener)| {
+        adopt(socket, &listens[at])
+            .map_err(|error| format!("the socket passed in for {}: {error}", listens[at].address))
+    };
+    let adopted: Vec<_> = passed.into_iter().map(adopt_one).collect::<Result<_, _>>()?;
+    let bound: Vec<_> = own.into_iter().map(|at| bind_one(&listens[at])).collect::<Result<_, _>>()?;
+    Ok(adopted.into_iter().chain(bound).collect())
+}
+
+/// Takes over a socket that listens already. Its owner keeps it open while this server is started again.
+fn adopt(socket: StdTcpListener, listen: &Listen) -> io::Result<Listener> {
+    socket.set_nonblocking(true)?;
+    Listener::new(TcpListener::from_std(socket)?, listen)
 }
 
 fn bind(listen: &Listen, takes_ipv4_too: bool) -> io::Result<Listener> {
@@ -72,10 +87,7 @@ fn bind(listen: &Listen, takes_ipv4_too: bool) -> io::Result<Listener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    let socket = TcpListener::from_std(socket.into())?;
-    let address = socket.local_addr()?;
-    let door = Door { address: listen.address, security: listen.security, proxy_from: listen.proxy_from.clone() };
-    Ok(Listener { socket, door, address })
+    Listener::new(TcpListener::from_std(socket.into())?, listen)
 }
 
 fn is_no_ipv6(error: &io::Error) -> bool {
@@ -83,6 +95,12 @@ fn is_no_ipv6(error: &io::Error) -> bool {
 }
 
 impl Listener {
+    fn new(socket: TcpListener, listen: &Listen) -> io::Result<Listener> {
+        let address = socket.local_addr()?;
+        let door = Door { address: listen.address, security: listen.security, proxy_from: listen.proxy_from.clone() };
+        Ok(Listener { socket, door, address })
+    }
+
     /// Accepts until dropped. `begin` gets each connection with its peer's address and must not block.
     pub async fn accept_all(self, begin: impl Fn(TcpStream, SocketAddr)) {
         let mut last_logged: Option<Instant> = None;
@@ -132,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_come_through_with_their_options() {
-        let listeners = bind_all(&[listen("127.0.0.1:0")]).expect("bound");
+        let listeners = bind_all(&[listen("127.0.0.1:0")], Vec::new()).expect("bound");
         let address = listeners[0].address;
         assert_ne!(address.port(), 0);
         let (begin, mut begun) = mpsc::unbounded_channel();
@@ -151,7 +169,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_ipv6_wildcard_takes_ipv4_and_shows_it_as_such() {
-        let listeners = bind_all(&[listen("[::]:0")]).expect("bound");
+        let listeners = bind_all(&[listen("[::]:0")], Vec::new()).expect("bound");
         let port = listeners[0].address.port();
         let (begin, mut begun) = mpsc::unbounded_channel();
         for listener in listeners {
@@ -166,18 +184,18 @@ mod tests {
 
     #[tokio::test]
     async fn both_wildcards_on_one_port_get_along() {
-        let probe = bind_all(&[listen("0.0.0.0:0")]).expect("bound");
+        let probe = bind_all(&[listen("0.0.0.0:0")], Vec::new()).expect("bound");
         let port = probe[0].address.port();
         drop(probe);
         let both = [listen(&format!("[::]:{port}")), listen(&format!("0.0.0.0:{port}"))];
-        bind_all(&both).expect("bound");
+        bind_all(&both, Vec::new()).expect("bound");
     }
 
     #[tokio::test]
     async fn a_taken_port_is_told_with_its_address() {
-        let first = bind_all(&[listen("127.0.0.1:0")]).expect("bound");
+        let first = bind_all(&[listen("127.0.0.1:0")], Vec::new()).expect("bound");
         let again = Listen { address: first[0].address, security: Security::None, proxy_from: Vec::new() };
-        let told = bind_all(std::slice::from_ref(&again)).map(|_| ()).expect_err("taken");
+        let told = bind_all(std::slice::from_ref(&again), Vec::new()).map(|_| ()).expect_err("taken");
         assert!(told.starts_with(&format!("cannot listen on {}: ", again.address)), "{told}");
     }
 }

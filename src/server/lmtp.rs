@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as BlockingUnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,27 +26,41 @@ pub(super) fn check(config: &Config) -> Result<(), (&'static str, String)> {
     group_number(&config.lmtp.socket_group).map(|_| ()).map_err(|text| ("lmtp.socket_group", text))
 }
 
-/// Opens all doors, or none, and serves until the tasks are ended. Must be called inside the runtime.
-pub(super) fn open(host: &Arc<Host>) -> Result<Vec<JoinHandle<()>>, String> {
+/// Opens all doors, or none, and serves until the tasks are ended. Must be called inside the runtime. A Unix socket
+/// that was passed in stands in the place of `lmtp.socket`.
+pub(super) fn open(
+    host: &Arc<Host>,
+    tcp: Vec<TcpListener>,
+    unix: Vec<StdUnixListener>,
+) -> Result<Vec<JoinHandle<()>>, String> {
     let settings = host.config.load().lmtp.clone();
-    let without_tls =
-        |address: &SocketAddr| Listen { address: *address, security: Security::None, proxy_from: Vec::new() };
-    let listens: Vec<Listen> = settings.listen.iter().map(without_tls).collect();
-    let listeners = listen::bind_all(&listens)?;
-    let socket = match settings.socket.as_os_str().is_empty() {
-        true => None,
-        false => {
-            let at = |error| format!("lmtp.socket: {}: {error}", settings.socket.display());
-            Some(UnixDoor::bind(&settings).map_err(at)?)
-        }
-    };
+    let without_tls = |address: SocketAddr| Listen { address, security: Security::None, proxy_from: Vec::new() };
+    let mut listens: Vec<Listen> = Vec::new();
+    let mut passed = Vec::new();
+    for socket in tcp {
+        let address = socket.local_addr().map_err(|error| format!("a socket for LMTP: {error}"))?;
+        passed.push((listens.len(), socket));
+        listens.push(without_tls(address));
+    }
+    let is_open = |address: &&SocketAddr| listens.iter().any(|listen| listen.address == **address);
+    let others: Vec<Listen> = settings.listen.iter().filter(|a| !is_open(a)).copied().map(without_tls).collect();
+    listens.extend(others);
+    let listeners = listen::bind_all(&listens, passed)?;
+    let mut sockets = Vec::new();
+    for socket in unix {
+        sockets.push(UnixDoor::adopt(socket).map_err(|error| format!("a socket for LMTP: {error}"))?);
+    }
+    if sockets.is_empty() && !settings.socket.as_os_str().is_empty() {
+        let at = |error| format!("lmtp.socket: {}: {error}", settings.socket.display());
+        sockets.push(UnixDoor::bind(&settings).map_err(at)?);
+    }
     let mut doors = Vec::new();
     for listener in listeners {
         info!(address = %listener.address, "taking mail in by LMTP");
         let host = host.clone();
         doors.push(tokio::spawn(listener.accept_all(move |stream, peer| begin_tcp(&host, stream, peer))));
     }
-    if let Some(door) = socket {
+    for door in sockets {
         info!(path = %door.path.display(), "taking mail in by LMTP");
         doors.push(tokio::spawn(door.accept_all(host.clone())));
     }
@@ -68,6 +82,10 @@ fn begin(host: &Arc<Host>, socket: Box<dyn Socket>, peer: Peer) {
         tokio::spawn(turn_away(socket));
         return;
     };
+    ticket.activity().is_lmtp(match peer {
+        Peer::Tcp(address) => Some(address),
+        Peer::Local => None,
+    });
     let span = match peer {
         Peer::Tcp(address) => info_span!("lmtp", number = ticket.number(), %address),
         Peer::Local => info_span!("lmtp", number = ticket.number()),
@@ -83,10 +101,11 @@ async fn turn_away(mut socket: Box<dyn Socket>) {
     let _ = tokio::time::timeout(REST, socket.write_all(line.as_bytes())).await;
 }
 
-/// The Unix socket. Its file goes away when this is dropped.
+/// The Unix socket. Its file goes away when this is dropped, unless somebody else made it.
 struct UnixDoor {
     listener: UnixListener,
     path: PathBuf,
+    is_own: bool,
 }
 
 impl UnixDoor {
@@ -96,13 +115,20 @@ impl UnixDoor {
         let group = group_number(&settings.socket_group).map_err(io::Error::other)?;
         // The server's umask keeps everybody else out until group and mode are set.
         let listener = UnixListener::bind(&path)?;
-        let door = UnixDoor { listener, path };
+        let door = UnixDoor { listener, path, is_own: true };
         if group.is_some() {
             std::os::unix::fs::chown(&door.path, None, group)
                 .map_err(|error| io::Error::new(error.kind(), format!("socket_group cannot be set: {error}")))?;
         }
         fs::set_permissions(&door.path, fs::Permissions::from_mode(settings.socket_mode))?;
         Ok(door)
+    }
+
+    /// Takes over a socket that listens already; group and mode are its maker's business.
+    fn adopt(socket: StdUnixListener) -> io::Result<UnixDoor> {
+        socket.set_nonblocking(true)?;
+        let path = socket.local_addr()?.as_pathname().map(Path::to_owned).unwrap_or_default();
+        Ok(UnixDoor { listener: UnixListener::from_std(socket)?, path, is_own: false })
     }
 
     async fn accept_all(self, host: Arc<Host>) {
@@ -120,8 +146,10 @@ impl UnixDoor {
 
 impl Drop for UnixDoor {
     fn drop(&mut self) {
-        // A file that stays is found dead, and replaced by the next server.
-        let _ = fs::remove_file(&self.path);
+        if self.is_own {
+            // A file that stays is found dead, and replaced by the next server.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -9,27 +9,38 @@ mod limits;
 mod listen;
 mod lmtp;
 mod logging;
+mod monitor;
+mod numbers;
+mod passed;
 mod proxy;
+mod renewal;
+pub mod self_signed;
 mod shutdown;
+mod supervisor;
 pub mod tls;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use self::connection::Gate;
 use self::listen::Listener;
+use self::monitor::Monitor;
+use self::passed::Passed;
 use self::shutdown::{Signal, Signals};
 use self::tls::{Tls, TlsDial};
 use crate::care::AtRest;
 use crate::config::{BadConfig, Config};
-use crate::control::ControlHost;
 use crate::control::service::ControlSocket;
+use crate::control::{ControlHost, Figures};
 use crate::imap;
 use crate::lmtp::{Host as LmtpHost, Rooms};
 use crate::login::{EndReason, Login, Sessions, names, oauth};
@@ -147,6 +158,7 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
     oauth::check(&config.oauth).map_err(|text| BadConfig::at(file, "oauth.jwks_file", text))?;
     lmtp::check(&config).map_err(|(setting, text)| BadConfig::at(file, setting, text))?;
     logging::start(&config.log);
+    let passed = Passed::take().map_err(failed)?;
     // A connection, and the file a large message is written to.
     limits::raise_open_files(2 * config.lmtp.connections as u64);
     // Whatever is made from here on (the database's side files, the control socket) is for the owner only.
@@ -166,7 +178,7 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
         .build()
         .map_err(|error| failed(format!("cannot start the runtime: {error}")))?;
     let house = House::new(file, config, tls, directory, store)?;
-    let outcome = runtime.block_on(run(&house, &data_dir));
+    let outcome = runtime.block_on(run(&house, &data_dir, passed));
     // What is still running now was given its time; it is dropped at its next wait.
     runtime.shutdown_timeout(Duration::from_secs(5));
     house.gate.host.store.close();
@@ -253,12 +265,13 @@ impl House {
         let (host, reloader) = (self.gate.host.clone(), self.reloader.clone());
         let (check_dir, delete_dir) = (data_dir.to_owned(), data_dir.to_owned());
         let (config, check_host, delete_host) = (host.config.clone(), host.clone(), host.clone());
-        let lmtp = self.lmtp.clone();
+        let (lmtp, figures_host) = (self.lmtp.clone(), host.clone());
         ControlHost {
             login: host.login.clone(),
             sessions: host.sessions.clone(),
             store: host.store.clone(),
             started: self.started,
+            figures: Box::new(move || figures(&figures_host.store)),
             check: Box::new(move |user, tell| {
                 check_data(&check_host.store, &check_dir, &config.load_full(), user, tell)
             }),
@@ -269,18 +282,34 @@ impl House {
     }
 }
 
+fn figures(store: &MailStore) -> Figures {
+    Figures {
+        accounts_open: store.accounts_open(),
+        connections_open: store.open_connections(),
+        snapshot_bytes: u64::try_from(store.snapshot_bytes()).unwrap_or(0),
+        disk_free_bytes: store.free_bytes(),
+        disk_is_low: store.is_disk_low(),
+    }
+}
+
 /// Opens the doors, serves, and closes them again.
-async fn run(house: &House, data_dir: &Path) -> Result<(), ServeError> {
+async fn run(house: &House, data_dir: &Path, passed: Passed) -> Result<(), ServeError> {
     // First of all, so that a signal that comes during the start is not lost.
     let mut signals = Signals::new().map_err(|error| failed(format!("cannot watch for signals: {error}")))?;
-    let listens = house.gate.host.config.load().listen.clone();
-    let listeners = listen::bind_all(&listens).map_err(failed)?;
-    let mail_doors = lmtp::open(&house.lmtp).map_err(failed)?;
+    let config = house.gate.host.config.load_full();
+    let passed = passed.sort(&config.listen, &config.lmtp.listen).map_err(failed)?;
+    let listeners = listen::bind_all(&config.listen, passed.imap).map_err(failed)?;
+    let mail_doors = lmtp::open(&house.lmtp, passed.lmtp, passed.unix).map_err(failed)?;
+    let page = open_page(house, config.metrics.address).await?;
+    drop(config);
     let control = ControlSocket::bind(data_dir)
         .map_err(|error| failed(format!("cannot open {}: {error}", data_dir.join("control.sock").display())))?;
     let control = tokio::spawn(control.serve(Arc::new(house.control_host(data_dir))));
     let doors: Vec<_> = listeners.into_iter().map(|listener| open_door(listener, house.gate.clone())).collect();
+    let renewing = tokio::spawn(renewal::watch(house.reloader.clone()));
+    let attending = tokio::spawn(supervisor::attend(house.gate.host.clone(), house.lmtp.rooms.directory.clone()));
     info!(pid = std::process::id(), data_dir = %data_dir.display(), "ready");
+    supervisor::tell_ready("serving");
 
     loop {
         match signals.next().await {
@@ -292,11 +321,14 @@ async fn run(house: &House, data_dir: &Path) -> Result<(), ServeError> {
             }
         }
     }
-    for door in doors.iter().chain(&mail_doors) {
+    for door in doors.into_iter().chain(mail_doors) {
         door.abort();
+        // Who is not accepted by now waits for the next server, if the socket was passed in.
+        let _ = door.await;
     }
     let sessions = &house.gate.host.sessions;
     let patience = house.gate.host.config.load().limits.shutdown_seconds;
+    supervisor::tell_stopping(patience, sessions.count());
     info!(sessions = sessions.end_all(EndReason::Shutdown), "stopping");
     tokio::select! {
         is_empty = sessions.wait_empty(patience) => {
@@ -306,13 +338,29 @@ async fn run(house: &House, data_dir: &Path) -> Result<(), ServeError> {
         }
         _ = signals.next_stop() => warn!(sessions = sessions.count(), "told to stop again, not waiting any longer"),
     }
+    attending.abort();
+    renewing.abort();
+    if let Some(page) = page {
+        page.abort();
+    }
     control.abort();
     let _ = control.await;
     info!("stopped");
     Ok(())
 }
 
-fn open_door(listener: Listener, gate: Arc<Gate>) -> tokio::task::JoinHandle<()> {
+/// The page with the numbers, if it is wanted.
+async fn open_page(house: &House, address: Option<SocketAddr>) -> Result<Option<JoinHandle<()>>, ServeError> {
+    let Some(address) = address else { return Ok(None) };
+    let cannot = |error| failed(format!("cannot listen on {address} for metrics: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(cannot)?;
+    info!(address = %listener.local_addr().map_err(cannot)?, "telling metrics");
+    let (host, directory) = (house.gate.host.clone(), house.lmtp.rooms.directory.clone());
+    let monitor = Arc::new(Monitor { host, directory, started: house.started });
+    Ok(Some(tokio::spawn(monitor.serve(listener))))
+}
+
+fn open_door(listener: Listener, gate: Arc<Gate>) -> JoinHandle<()> {
     // The tests and some scripts read the real port from this line.
     info!(address = %listener.address, security = listener.door.security.word(), "listening");
     let door = listener.door.clone();
@@ -334,16 +382,14 @@ impl Reloader {
     /// them; what is under way goes on as it began.
     fn reload(&self) -> Result<String, String> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.try_reload() {
-            Ok(told) => {
-                info!("configuration and certificate read again");
-                Ok(told)
-            }
-            Err(bad) => {
-                error!("nothing was changed: {bad}");
-                Err(format!("nothing was changed: {bad}"))
-            }
+        supervisor::tell_reloading();
+        let outcome = self.try_reload().map_err(|bad| format!("nothing was changed: {bad}"));
+        match &outcome {
+            Ok(_) => info!("configuration and certificate read again"),
+            Err(text) => error!("{text}"),
         }
+        supervisor::tell_ready(outcome.as_ref().unwrap_or_else(|text| text));
+        outcome
     }
 
     fn try_reload(&self) -> Result<String, BadConfig> {
@@ -353,7 +399,8 @@ impl Reloader {
         // What only a restart can change stays as it is, so that nobody acts on half of it.
         newer.data_dir = current.data_dir.clone();
         newer.listen = current.listen.clone();
-        newer.log = current.log.clone();
+        (newer.log.level, newer.log.format) = (current.log.level, current.log.format);
+        newer.metrics = current.metrics.clone();
         newer.lmtp.keep_doors_of(&current.lmtp);
         oauth::check(&newer.oauth).map_err(|text| BadConfig::at(&self.file, "oauth.jwks_file", text))?;
         self.tls.load(&newer).map_err(|fault| BadConfig::at(&self.file, &fault.setting, fault.text))?;

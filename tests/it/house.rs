@@ -61,6 +61,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rustls_pemfile", TLS),
     ("ring", &["login"]),
     ("clap", &["cli"]),
+    ("clap_complete", &["cli/paper.rs"]),
+    ("clap_mangen", &["cli/paper.rs"]),
+    ("listenfd", &["server/passed.rs"]),
+    ("sd_notify", &["server/supervisor.rs"]),
     ("indicatif", &["cli"]),
     // Where names and letters are compared: one form for what looks the same.
     ("icu_normalizer", &["types", "query", "login"]),

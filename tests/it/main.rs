@@ -1,7 +1,8 @@
 //! The tests of the whole server from outside, in one binary: one link instead of many.
 //! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `compress` speaks DEFLATE, `lmtp`
-//! and `postfix` bring mail in, `fuzz` plays seeds and chance through the properties of `tests/fuzz`, `house`, `documents`
-//! and `capabilities` read the tree.
+//! and `postfix` bring mail in, `supervised` runs under a service manager, `watching` and `fail2ban` look on, `renewal`
+//! changes certificates, `fuzz` plays seeds and chance through the properties of `tests/fuzz`, `house`, `documents` and
+//! `capabilities` read the tree.
 
 mod capabilities;
 mod client;
@@ -10,6 +11,7 @@ mod compress;
 mod corpus;
 mod deflate;
 mod documents;
+mod fail2ban;
 mod fuzz;
 mod house;
 mod lmtp;
@@ -19,11 +21,14 @@ mod matching;
 mod patience;
 mod play;
 mod postfix;
+mod renewal;
 mod script;
 mod server;
 #[path = "../durability/socket.rs"]
 mod socket;
 mod source;
+mod supervised;
 mod tls;
 mod tokens;
 mod transcripts;
+mod watching;

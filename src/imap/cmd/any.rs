@@ -27,8 +27,16 @@ pub fn id(session: &mut Session, pairs: &[(String, Option<String>)]) -> Answer {
     if pairs.len() > ID_PAIRS || octets > ID_OCTETS {
         return Err(bad(format!("expected at most {ID_PAIRS} pairs and {ID_OCTETS} octets in ID")));
     }
+    session.ticket.activity().is_client(&told_name(pairs));
     let own = [("name", "Pillarbox"), ("version", env!("CARGO_PKG_VERSION"))];
     let told = if session.user.is_empty() { &own[..1] } else { &own[..] };
     write_id(&mut session.channel.out, told);
     Ok(Done::default())
+}
+
+/// What the client calls itself, with its version if it tells one.
+fn told_name(pairs: &[(String, Option<String>)]) -> String {
+    let field = |name: &str| pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?.1.as_deref();
+    let both = [field("name"), field("version")];
+    both.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

@@ -14,6 +14,7 @@ use crate::wire::{Announced, AppendParser, Ending, Event};
 
 /// Takes over from the announcement of the first literal to the end of the command.
 pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Stop> {
+    let begun = session.begin_command("APPEND");
     let mut parser = AppendParser::new(session.dialect());
     let mut batch = Batch::default();
     let mut piece = Piece::Literal(arriving);
@@ -47,13 +48,17 @@ pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Sto
     let answer = match (outcome, &piece) {
         (Ok(()), _) => place(session, &tag, batch).await,
         // What is announced will not be read; the client is told so in its place.
-        (Err(stop), Piece::Literal(arriving)) => return session.refuse_literal(arriving, Some(&tag), word, stop),
+        (Err(stop), Piece::Literal(arriving)) => {
+            session.end_command(begun, true);
+            return session.refuse_literal(arriving, Some(&tag), word, stop);
+        }
         (Err(stop), Piece::End(_)) => Err(stop),
     };
     // The new message is told before the tagged line, if it is in the selected mailbox.
     if let Err(Stop::Gone) = session.tell_news(Moment::CommandEnd { is_own_doing: true }, false).await {
         return Err(Stop::Gone);
     }
+    session.end_command(begun, answer.is_err());
     write_answer(&mut session.channel.out, &tag, word, &answer);
     Ok(())
 }
@@ -149,6 +154,7 @@ async fn next_piece(session: &mut Session) -> Result<Option<Piece>, Stop> {
 
 async fn place(session: &mut Session, tag: &str, batch: Batch) -> Answer {
     let (aim, messages) = batch.finish()?;
+    session.channel.messages += messages.len() as u64;
     let Some(replaced) = aim.replaced else {
         let order = aim.account.place(&aim.mailbox, messages);
         let placed = waiting(&mut session.channel, tag, order).await?.map_err(missing_target)?;

@@ -17,6 +17,7 @@ pub async fn copy(session: &mut Session, tag: &str, arguments: Copy) -> Answer {
     }
     cx.selection.present()?;
     cx.limit.whole_save(uids.count())?;
+    cx.channel.messages += uids.count();
     let order = cx.selection.view.copy(uids, &target);
     let copied = waiting(cx.channel, tag, order).await?.map_err(missing_target)?;
     if let Some(modseq) = copied.modseq {
@@ -35,6 +36,7 @@ pub async fn move_messages(session: &mut Session, tag: &str, arguments: Copy) ->
         return Ok(Done::default());
     }
     cx.selection.present()?;
+    cx.channel.messages += share.uids.count();
     let order = cx.selection.view.move_to_mailbox(share.uids.clone(), &target);
     let moved = waiting(cx.channel, tag, order).await?.map_err(missing_target)?;
     let modseq = moved.modseq.filter(|_| cx.enabled.qresync);

@@ -116,6 +116,7 @@ async fn settle(session: &mut Session, outcome: Result<SignedIn, LoginRefusal>) 
     })?;
     if let Some(acting) = &signed_in.acting {
         session.ticket.acted_by(acting.account);
+        session.ticket.activity().is_acted_by(&acting.user);
     }
     // Trouble of ours is told as UNAVAILABLE, so that no phone asks its owner for a new password.
     let account = match session.host.store.account(signed_in.account).await {

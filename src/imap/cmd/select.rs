@@ -75,6 +75,7 @@ pub async fn select(session: &mut Session, arguments: Select, is_examine: bool) 
     if let Some(known) = arguments.qresync.filter(|known| known.uid_validity == selection.view.uid_validity()) {
         resynchronise(&selection, session, known).await?;
     }
+    session.ticket.activity().has_selected(name.as_str());
     session.state = State::Selected(account, Box::new(selection));
     Ok(Done::with_code(if is_examine { Code::ReadOnly } else { Code::ReadWrite }))
 }

@@ -17,6 +17,7 @@ pub async fn store(cx: Selected<'_>, tag: &str, arguments: Store) -> Answer {
     if uids.is_empty() {
         return Ok(Done::default());
     }
+    channel.messages += uids.count();
     let order = SetFlags {
         uids: uids.clone(),
         change: arguments.change,

@@ -178,6 +178,12 @@ fn server_config(
     Ok(config)
 }
 
+/// The DNS names that the first certificate of a PEM file is for; none when it cannot be read.
+pub fn names(certificate: &Path) -> Vec<String> {
+    let chain = read_chain(certificate).unwrap_or_default();
+    chain.first().and_then(|first| certificate::names(first)).map(|names| names.dns_names).unwrap_or_default()
+}
+
 /// The certificates of a PEM file; at least one.
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let cannot = |error: io::Error| format!("cannot read {}: {error}", path.display());

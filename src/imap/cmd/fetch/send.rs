@@ -23,6 +23,7 @@ pub struct Sent {
 pub async fn send(cx: &mut Selected<'_>, plan: &Plan, rows: Vec<Row>, newly: &UidRuns) -> Result<Sent, Stop> {
     let table = cx.selection.view.flag_table();
     let mut sent = Sent::default();
+    cx.channel.messages += rows.len() as u64;
     if !plan.wanted.is_anything() {
         let nothing = PageRow::default();
         for row in &rows {
