@@ -1,6 +1,8 @@
 //! The command line: what can be asked for, and the exit code of each outcome. Thin: it asks the rooms below.
 
 mod prompt;
+mod samples;
+mod trial;
 mod user;
 
 use std::fmt;
@@ -23,6 +25,8 @@ struct Line {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Try Pillarbox: serve sample mail from a temporary folder, with everything set up
+    Try(trial::Trial),
     /// Run the server until SIGTERM; SIGHUP reads configuration and certificate again
     Serve(Place),
     /// Say whether a configuration is fine, and where it is not
@@ -90,6 +94,15 @@ impl From<BadConfig> for Failure {
     }
 }
 
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::Config(bad) => Failure::Config(bad),
+            ServeError::Failed(text) => Failure::Failed(text),
+        }
+    }
+}
+
 /// Does what the command line asks and gives the exit code: 0 fine, 1 failed, 2 wrong usage, 78 bad configuration.
 pub fn run() -> ExitCode {
     // Wrong usage ends here: clap tells it and exits with 2.
@@ -105,10 +118,8 @@ pub fn run() -> ExitCode {
 
 fn obey(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve(place) => server::serve(&place.config).map_err(|error| match error {
-            ServeError::Config(bad) => Failure::Config(bad),
-            ServeError::Failed(text) => Failure::Failed(text),
-        }),
+        Command::Try(trial) => trial::obey(&trial),
+        Command::Serve(place) => Ok(server::serve(&place.config)?),
         Command::CheckConfig(place) => {
             server::check_config(&place.config)?;
             say(&format!("{} is fine", place.config.display()));
@@ -170,6 +181,8 @@ mod tests {
     #[test]
     fn scripts_may_put_the_options_where_they_like() {
         for line in [
+            "pillarbox try",
+            "pillarbox try --keep d",
             "pillarbox serve --config f",
             "pillarbox check-config --config f",
             "pillarbox user add anna --password-stdin --config f",

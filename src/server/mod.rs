@@ -6,6 +6,8 @@ mod connection;
 mod limits;
 mod listen;
 mod logging;
+mod occasion;
+pub mod self_signed;
 mod shutdown;
 pub mod tls;
 
@@ -19,9 +21,11 @@ use tracing::{error, info, warn};
 
 use self::connection::Gate;
 use self::listen::Listener;
+pub use self::occasion::Occasion;
+use self::occasion::Plain;
 use self::shutdown::{Signal, Signals};
 use self::tls::Tls;
-use crate::config::{BadConfig, Config};
+use crate::config::{BadConfig, Config, Listen};
 use crate::control::ControlHost;
 use crate::control::service::ControlSocket;
 use crate::imap;
@@ -129,12 +133,26 @@ fn check_mail(store: &MailStore, account: Option<AccountId>, tell: &mut dyn FnMu
 
 /// Runs the server until it is told to stop. Blocks. At most once in a process: it takes over logs and signals.
 pub fn serve(file: &Path) -> Result<(), ServeError> {
+    serve_with(file, Plain)
+}
+
+/// The same with what an [`Occasion`] adds to it.
+pub fn serve_with(file: &Path, occasion: impl Occasion) -> Result<(), ServeError> {
     let config = Config::load(file)?;
     let tls = Tls::new(&config).map_err(|fault| BadConfig::at(file, fault.setting, fault.text))?;
     logging::start(&config.log);
     limits::raise_open_files();
     // Whatever is made from here on (the database's side files, the control socket) is for the owner only.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("async")
+        .enable_all()
+        .build()
+        .map_err(|error| failed(format!("cannot start the runtime: {error}")))?;
+    // Before anything is made, so that a signal that comes during the start is not lost.
+    let entered = runtime.enter();
+    let signals = Signals::new().map_err(|error| failed(format!("cannot watch for signals: {error}")))?;
+    drop(entered);
     let data_dir = lock::prepare(&config.data_dir).map_err(failed)?;
     let data_lock = DataLock::take(&data_dir).map_err(failed)?;
     let directory = Directory::open(&data_dir).or_else(|error| {
@@ -144,13 +162,8 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
     let directory = Arc::new(directory.map_err(failed)?);
     let store = MailStore::open(&data_dir, store_options(&config)).map_err(failed)?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("async")
-        .enable_all()
-        .build()
-        .map_err(|error| failed(format!("cannot start the runtime: {error}")))?;
-    let house = House::new(file, config, tls, directory, store)?;
-    let outcome = runtime.block_on(run(&house, &data_dir));
+    let house = House::new(file, config, tls, directory.clone(), store)?;
+    let outcome = runtime.block_on(run(&house, &data_dir, &directory, signals, occasion));
     // What is still running now was given its time; it is dropped at its next wait.
     runtime.shutdown_timeout(Duration::from_secs(5));
     house.gate.host.store.close();
@@ -226,20 +239,32 @@ impl House {
 }
 
 /// Opens the doors, serves, and closes them again.
-async fn run(house: &House, data_dir: &Path) -> Result<(), ServeError> {
-    // First of all, so that a signal that comes during the start is not lost.
-    let mut signals = Signals::new().map_err(|error| failed(format!("cannot watch for signals: {error}")))?;
+async fn run(
+    house: &House,
+    data_dir: &Path,
+    directory: &Directory,
+    mut signals: Signals,
+    occasion: impl Occasion,
+) -> Result<(), ServeError> {
+    tokio::select! {
+        prepared = occasion.prepare(directory, &house.gate.host.store) => prepared.map_err(failed)?,
+        () = signals.next_stop() => return Ok(()),
+    }
     let listens = house.gate.host.config.load().listen.clone();
     let listeners = listen::bind_all(&listens).map_err(failed)?;
     let control = ControlSocket::bind(data_dir)
         .map_err(|error| failed(format!("cannot open {}: {error}", data_dir.join("control.sock").display())))?;
     let control = tokio::spawn(control.serve(Arc::new(house.control_host(data_dir))));
+    let open: Vec<Listen> =
+        listeners.iter().map(|door| Listen { address: door.address, security: door.security }).collect();
     let doors: Vec<_> = listeners.into_iter().map(|listener| open_door(listener, house.gate.clone())).collect();
     info!(pid = std::process::id(), data_dir = %data_dir.display(), "ready");
+    occasion.ready(&open);
 
     loop {
         match signals.next().await {
             Signal::Stop => break,
+            Signal::Reload if occasion.ends_with_its_terminal() => break,
             Signal::Reload => {
                 let reloader = house.reloader.clone();
                 // Both outcomes are logged where they happen.

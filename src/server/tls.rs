@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::CryptoProvider;
@@ -75,6 +76,14 @@ impl Tls {
         let bounded = |connection: &mut rustls::ServerConnection| connection.set_buffer_limit(Some(UNSENT_BYTES));
         TlsAcceptor::from(config).accept_with(socket, bounded).await
     }
+}
+
+/// The SHA-256 fingerprint of the first certificate in a PEM file, as mail programs show it: `3F:A0:...`.
+pub fn fingerprint(certificate: &Path) -> Result<String, String> {
+    let chain = read_chain(certificate)?;
+    let first = chain.first().ok_or_else(|| format!("{} has no certificate in it", certificate.display()))?;
+    let octets: Vec<String> = Sha256::digest(first.as_ref()).iter().map(|octet| format!("{octet:02X}")).collect();
+    Ok(octets.join(":"))
 }
 
 fn server_config(

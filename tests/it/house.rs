@@ -50,6 +50,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rustls", &["server/tls.rs"]),
     ("tokio_rustls", &["server/tls.rs"]),
     ("rustls_pemfile", &["server/tls.rs"]),
+    ("rcgen", &["server"]),
     ("clap", &["cli"]),
 ];
 

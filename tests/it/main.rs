@@ -1,5 +1,6 @@
 //! The tests of the whole server from outside, in one binary: one link instead of many.
-//! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `house` reads the tree.
+//! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `house` reads the tree,
+//! `trial` does what the README tells a newcomer.
 
 mod client;
 mod clients;
@@ -11,3 +12,4 @@ mod server;
 mod source;
 mod tokens;
 mod transcripts;
+mod trial;
