@@ -12,6 +12,8 @@ pub mod config; // the TOML file -> a checked Config
 pub mod hub; // who wants to know that something changed
 pub mod message; // what a stored message is: structure, envelope, sections
 pub mod wire; // bytes <-> types
+// Floor 3: questions about messages.
+pub mod query; // search matching, SORT, THREAD, collations
 // Floor 4: where mail is kept.
 pub mod mailstore; // accounts, mailboxes, messages, blobs
 // Floor 5: next to the store.
@@ -19,6 +21,7 @@ pub mod login; // who are you: look-up, password pool, sessions
 // Floor 6: behaviour.
 pub mod control; // the socket between a running server and the commands
 pub mod imap; // what each command does
+pub mod lmtp; // mail comes in
 // Floor 7 and 8.
 pub mod cli; // the command line
 pub mod server; // listeners, TLS, connections, shutdown

@@ -42,6 +42,12 @@ macro_rules! counters {
 counters! {
     /// Messages placed by APPEND, delivery or import.
     messages_placed,
+    /// Messages that came in by delivery, whatever became of them.
+    messages_received,
+    /// Recipients for whom a message was stored.
+    recipients_served,
+    /// Recipients for whom a message was refused after it had come, for now or for good.
+    recipients_refused,
     /// Transactions committed in account stores.
     store_commits,
     /// Orders that shared a commit with others and so cost no sync of their own.

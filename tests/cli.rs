@@ -406,3 +406,78 @@ fn what_the_server_makes_is_for_its_owner_only() {
         }
     }
 }
+
+#[test]
+fn app_passwords_are_shown_once_listed_with_their_use_and_taken_away() {
+    let site = Site::new();
+    site.add("anna", "sesame");
+    let server = site.serve();
+    let made = site.run("user app-password add anna --device phone");
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let password = made.stdout.trim().to_owned();
+    assert_eq!(password.len(), 24, "{password}");
+    assert_eq!(site.run("user app-password add anna --device phone").code, Some(1), "one for each device");
+    let listed = site.run("user app-password list anna").stdout;
+    assert!(listed.starts_with("phone\tmade 20") && listed.ends_with("\tnever used\n"), "{listed}");
+    let mut client = server.connect();
+    assert!(client.ask(&format!("LOGIN anna {password}")).starts_with("OK"));
+    let listed = site.run("user app-password list anna").stdout;
+    assert!(listed.contains("\tused 20"), "{listed}");
+    assert!(!listed.contains(&password[5..]), "it is not shown again");
+    assert_eq!(site.run("user app-password remove anna --device phone").code, Some(0));
+    assert_eq!(site.run("user app-password remove anna --device phone").code, Some(1));
+    assert!(server.connect().ask(&format!("LOGIN anna {password}")).starts_with("NO [AUTHENTICATIONFAILED]"));
+    assert!(server.connect().ask("LOGIN anna sesame").starts_with("OK"));
+}
+
+#[test]
+fn a_master_acts_for_others_and_the_log_says_so() {
+    let site = Site::new();
+    site.add("anna", "sesame");
+    site.add("boss", "secret-of-boss");
+    let mut server = site.serve();
+    // base64 of "anna NUL boss NUL secret-of-boss"
+    let act = "AUTHENTICATE PLAIN YW5uYQBib3NzAHNlY3JldC1vZi1ib3Nz";
+    assert!(server.connect().ask(act).starts_with("NO [AUTHORIZATIONFAILED]"));
+    assert_eq!(site.run("user master boss").stdout, "boss may act for all others\n");
+    assert!(site.run("user list --long").stdout.contains("boss\taccount 2\tenabled\tmaster\n"));
+    assert!(server.connect().ask(act).starts_with("OK"));
+    server.wait_for("on behalf of another");
+    let line = server.log.lines().last().expect("a line");
+    assert!(line.contains("user=\"anna\"") && line.contains("acting=\"boss\""), "{line}");
+    assert!(!server.log.contains("secret-of-boss"));
+    assert_eq!(site.run("user master boss --revoke").code, Some(0));
+    assert!(server.connect().ask(act).starts_with("NO [AUTHORIZATIONFAILED]"));
+    assert_eq!(site.run("user master boss").code, Some(0));
+    let mut acting = server.connect();
+    assert!(acting.ask(act).starts_with("OK"));
+    let told = site.run("user disable boss").stdout;
+    assert!(told.contains("session") && acting.rest().starts_with("* BYE [CONTACTADMIN]"), "{told}");
+}
+
+#[test]
+fn a_passwd_file_is_taken_over_and_what_is_not_is_told_line_by_line() {
+    let site = Site::new();
+    let file = site.home.path().join("passwd");
+    let hash = "{SHA256}cPwmmWo+TyzEY1K5kLjQzGdKyl56yrUq3sBLOLr8qMc=";
+    let lines = format!(
+        "# users\nanna:{hash}:1000:1000::/home/anna::userdb_quota=x\nbert:$y$j9T$a$b:1:1\n\ncarl:{{PLAIN}}open\nanna:{hash}\n\
+         dora:!{hash}\n../evil:{{PLAIN}}x\n"
+    );
+    std::fs::write(&file, lines).expect("written");
+    let told = site.run(&format!("import passwd {}", file.display()));
+    assert_eq!(told.code, Some(1));
+    let expected = "line 2: anna: userdb_quota is not kept\n\
+        line 3: not taken: yescrypt hashes cannot be checked here; set a new password\n\
+        line 6: not taken: anna: there is a user anna already\n\
+        line 8: not taken: a user name has no spaces, slashes or control characters\n\
+        3 users were taken, 3 lines were not\n";
+    assert_eq!(told.stdout, expected);
+    assert!(site.run("user list --long").stdout.contains("dora\taccount 3\tdisabled"));
+    let server = site.serve();
+    for _ in 0..2 {
+        assert!(server.connect().ask("LOGIN anna \"trout & \u{e4}\"").starts_with("OK"));
+    }
+    assert!(server.connect().ask("LOGIN carl open").starts_with("OK"));
+    assert_eq!(site.run("import passwd /nowhere/at/all").code, Some(1));
+}

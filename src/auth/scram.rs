@@ -1,6 +1,6 @@
 //! What the server keeps for SCRAM-SHA-256 (RFC 5802, RFC 7677): enough to check a client's proof, and not the
-//! password. The exchange itself comes with AUTH=SCRAM-SHA-256; the verifier is stored from the first password on,
-//! because it cannot be made later from the Argon2id hash.
+//! password. It is stored from the first password on, because it cannot be made later from the Argon2id hash.
+//! The exchange is in `scram_exchange.rs`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,10 +13,12 @@ use super::sasl_base64;
 use crate::types::Secret;
 
 /// The iterations for new verifiers. RFC 7677 §3 asks for at least 4096; clients pay for them once and may remember.
-pub const ITERATIONS: u32 = 100_000;
+/// Cyrus SASL, which mbsync uses, refuses 100,000 (docs/clients.md).
+pub const ITERATIONS: u32 = 65_536;
 /// The most iterations read back: the client computes them, but `matches` does too.
 const MOST_ITERATIONS: u32 = 10_000_000;
-const SALT_OCTETS: usize = 16;
+/// Octets of a salt.
+pub const SALT_OCTETS: usize = 16;
 const SCHEME: &str = "SCRAM-SHA-256";
 
 /// One user's verifier. Its text form is `SCRAM-SHA-256$iterations:salt$stored-key:server-key`, base64 within
@@ -58,7 +60,7 @@ impl ScramVerifier {
     }
 }
 
-fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+pub(super) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(message);
     mac.finalize().into_bytes().into()
@@ -76,6 +78,19 @@ impl fmt::Debug for ScramVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The server key lets its holder play the server: it stays out of every log.
         f.debug_struct("ScramVerifier").field("iterations", &self.iterations).finish_non_exhaustive()
+    }
+}
+
+impl ScramVerifier {
+    /// Reads the form other servers keep behind `{SCRAM-SHA-256}`: `iterations,salt,stored-key,server-key`.
+    pub fn from_commas(text: &str) -> Option<Self> {
+        let mut fields = text.split(',');
+        let mut next = || fields.next();
+        let (iterations, salt, stored, server) = (next()?, next()?, next()?, next()?);
+        if next().is_some() {
+            return None;
+        }
+        format!("{SCHEME}${iterations}:{salt}${stored}:{server}").parse().ok()
     }
 }
 
@@ -128,6 +143,15 @@ mod tests {
     fn text_there_and_back() {
         let verifier = example();
         assert_eq!(verifier.to_string().parse(), Ok(verifier));
+    }
+
+    #[test]
+    fn the_form_of_other_servers_is_read() {
+        let text = example().to_string().replace("SCRAM-SHA-256$", "").replace([':', '$'], ",");
+        assert_eq!(ScramVerifier::from_commas(&text), Some(example()));
+        for bad in ["", "4096", "4096,AA==,AA==", &format!("{text},"), &text.replace("4096", "0")] {
+            assert_eq!(ScramVerifier::from_commas(bad), None, "{bad}");
+        }
     }
 
     #[test]

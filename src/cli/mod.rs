@@ -1,5 +1,9 @@
 //! The command line: what can be asked for, and the exit code of each outcome. Thin: it asks the rooms below.
 
+mod alias;
+mod app_password;
+mod deliver;
+mod import;
 mod prompt;
 mod samples;
 mod trial;
@@ -34,6 +38,14 @@ enum Command {
     /// Add, change, list and remove users; works with and without a running server
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Take over what another server has; works with and without a running server
+    #[command(subcommand)]
+    Import(import::ImportCommand),
+    /// Add, remove and list aliases and catch-alls; works with and without a running server
+    #[command(subcommand)]
+    Alias(alias::AliasCommand),
+    /// Deliver a message from standard input; exit codes as in sysexits.h
+    Deliver(deliver::Deliver),
     /// Check that all that is stored is whole; works with and without a running server
     Check {
         /// Only what belongs to this user
@@ -64,6 +76,8 @@ enum Failure {
     Failed(String),
     /// Exit code 78, EX_CONFIG of sysexits.h: systemd and scripts tell it from a crash.
     Config(BadConfig),
+    /// An exit code of sysexits.h: whoever hands mail over acts on it.
+    Undelivered { exit: u8, reason: String },
 }
 
 impl Failure {
@@ -75,6 +89,7 @@ impl Failure {
         match self {
             Failure::Failed(_) => 1,
             Failure::Config(_) => 78,
+            Failure::Undelivered { exit, .. } => *exit,
         }
     }
 }
@@ -82,7 +97,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Failed(text) => f.write_str(text),
+            Failure::Failed(text) | Failure::Undelivered { reason: text, .. } => f.write_str(text),
             Failure::Config(bad) => bad.fmt(f),
         }
     }
@@ -103,10 +118,18 @@ impl From<ServeError> for Failure {
     }
 }
 
-/// Does what the command line asks and gives the exit code: 0 fine, 1 failed, 2 wrong usage, 78 bad configuration.
+/// Does what the command line asks and gives the exit code: 0 fine, 1 failed, 2 wrong usage, 78 bad configuration;
+/// `deliver` has those of sysexits.h.
 pub fn run() -> ExitCode {
-    // Wrong usage ends here: clap tells it and exits with 2.
-    let line = Line::parse();
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(error) if error.use_stderr() && std::env::args_os().nth(1).is_some_and(|word| word == "deliver") => {
+            let _ = error.print();
+            return ExitCode::from(deliver::USAGE);
+        }
+        // clap tells it and exits with 2; with 0 when it was asked for help.
+        Err(error) => error.exit(),
+    };
     match obey(line.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -126,6 +149,9 @@ fn obey(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::User(command) => user::obey(command),
+        Command::Import(command) => import::obey(command),
+        Command::Alias(command) => alias::obey(command),
+        Command::Deliver(asked) => deliver::obey(asked),
         Command::Check { user, place } => check(&place.load()?, user),
     }
 }
@@ -137,7 +163,9 @@ fn check(config: &Config, user: Option<String>) -> Result<(), Failure> {
         Ok(Reply::Done(_)) => Ok(true),
         Ok(Reply::Found(_)) => Ok(false),
         Ok(Reply::Failed(reason)) => Err(reason),
-        Ok(Reply::Line(_)) => Err("the running server gave no end".into()),
+        Ok(Reply::Line(_) | Reply::SendMessage | Reply::Undelivered { .. }) => {
+            Err("the running server gave another answer than was asked for".into())
+        }
         Err(AskError::NotRunning) => server::check_at_rest(config, user.as_deref(), &mut |line| say(&line)),
         Err(broken) => Err(broken.to_string()),
     };
@@ -154,8 +182,10 @@ fn check(config: &Config, user: Option<String>) -> Result<(), Failure> {
 fn tell_server(data_dir: &Path, request: &Request) -> Result<Option<String>, Failure> {
     match client::ask(data_dir, request, |_| {}) {
         Ok(Reply::Done(text)) => Ok(Some(text)),
-        Ok(Reply::Failed(reason) | Reply::Found(reason)) => Err(Failure::Failed(reason)),
-        Ok(Reply::Line(_)) | Err(AskError::NotRunning) => Ok(None),
+        Ok(Reply::Failed(reason) | Reply::Found(reason) | Reply::Undelivered { reason, .. }) => {
+            Err(Failure::Failed(reason))
+        }
+        Ok(Reply::Line(_) | Reply::SendMessage) | Err(AskError::NotRunning) => Ok(None),
         Err(broken) => Err(Failure::of(broken)),
     }
 }
@@ -190,12 +220,30 @@ mod tests {
             "pillarbox user passwd anna --config f",
             "pillarbox user list --config f",
             "pillarbox user remove anna --config f --delete-mail",
+            "pillarbox user master anna --revoke --config f",
+            "pillarbox user app-password add anna --device phone --config f",
+            "pillarbox user app-password list --config f anna",
+            "pillarbox user app-password remove anna --device phone --config f",
+            "pillarbox import passwd users --config f",
             "pillarbox check --config f",
             "pillarbox check --config f anna",
+            "pillarbox alias add sales@example.org anna bert --config f",
+            "pillarbox alias add --config f @example.org anna",
+            "pillarbox alias remove sales@example.org",
+            "pillarbox alias list",
+            "pillarbox deliver -u anna -m Archive -f bert@example.net --config f",
+            "pillarbox deliver --config f --user anna+lists -f <>",
         ] {
             assert!(Line::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        for line in ["pillarbox", "pillarbox fly", "pillarbox user add", "pillarbox serve --confg f"] {
+        for line in [
+            "pillarbox",
+            "pillarbox fly",
+            "pillarbox user add",
+            "pillarbox alias add sales",
+            "pillarbox deliver",
+            "pillarbox serve --confg f",
+        ] {
             assert!(Line::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

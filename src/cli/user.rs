@@ -2,9 +2,10 @@
 
 use clap::Subcommand;
 
+use super::app_password::{self, AppPasswordCommand};
 use super::{Failure, Place, prompt, say, tell_server};
 use crate::config::Config;
-use crate::control::{AskError, Request, client};
+use crate::control::{Request, client};
 use crate::login::{credentials, names};
 use crate::mailstore::directory::{Directory, DirectoryError, UserRecord};
 use crate::mailstore::lock::{self, DataLock};
@@ -62,6 +63,19 @@ pub(super) enum UserCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Let a user act for all others (SASL authorization identity); every such log-in is logged
+    Master {
+        /// `user` or `user@domain`
+        name: String,
+        /// No longer
+        #[arg(long)]
+        revoke: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Passwords for single devices of a user
+    #[command(subcommand)]
+    AppPassword(AppPasswordCommand),
 }
 
 #[derive(Debug, clap::Args)]
@@ -86,6 +100,8 @@ pub(super) fn obey(command: UserCommand) -> Result<(), Failure> {
         UserCommand::Remove { name, delete_mail, place } => remove(&place.load()?, &name, delete_mail),
         UserCommand::Disable { name, place } => disable(&place.load()?, &name),
         UserCommand::Enable { name, place } => enable(&place.load()?, &name),
+        UserCommand::Master { name, revoke, place } => set_master(&place.load()?, &name, !revoke),
+        UserCommand::AppPassword(command) => app_password::obey(command),
     }
 }
 
@@ -107,18 +123,26 @@ fn add(config: &Config, name: &str, password: &PasswordSource) -> Result<(), Fai
     Ok(())
 }
 
-/// `anna` and `anna@example.org` are one user when that is the default domain: there must not be both.
-fn refuse_twin(directory: &Directory, name: &str, config: &Config) -> Result<(), Failure> {
-    match names::find_user(directory, name, &config.login.default_domain).map_err(Failure::of)? {
-        Some(other) => Err(Failure::of(DirectoryError::Taken(other.name))),
-        None => Ok(()),
+/// `anna` and `anna@example.org` are one user when that is the default domain: there must not be both. Nor a user and
+/// an alias of one name.
+pub(super) fn refuse_twin(directory: &Directory, name: &str, config: &Config) -> Result<(), Failure> {
+    if let Some(other) = names::find_user(directory, name, &config.login.default_domain).map_err(Failure::of)? {
+        return Err(Failure::of(DirectoryError::Taken(other.name)));
+    }
+    // The user would get the mail himself, and the alias would never be asked again.
+    match directory.alias_users(name).map_err(Failure::of)?.is_empty() {
+        true => Ok(()),
+        false => {
+            Err(Failure::Failed(format!("there is an alias {name}; `pillarbox alias remove {name}` takes it away")))
+        }
     }
 }
 
 fn set_password(config: &Config, name: &str, password: &PasswordSource) -> Result<(), Failure> {
     let directory = open(config)?;
     let user = find(&directory, name, config)?;
-    let credentials = credentials::make(&password.read()?, config.login.store_scram).map_err(Failure::of)?;
+    let made = credentials::make_for(&user, &password.read()?, config.login.store_scram);
+    let credentials = made.map_err(Failure::of)?;
     directory.set_credentials(&user.name, &credentials).map_err(Failure::of)?;
     tell_of_change(config);
     say(&format!("set the password of {}", user.name));
@@ -135,7 +159,8 @@ fn list(config: &Config, long: bool) -> Result<(), Failure> {
         match long {
             true => {
                 let state = if user.is_disabled { "disabled" } else { "enabled" };
-                say(&format!("{}\taccount {}\t{state}", user.name, user.account));
+                let master = if user.is_master { "\tmaster" } else { "" };
+                say(&format!("{}\taccount {}\t{state}{master}", user.name, user.account));
             }
             false => say(&user.name),
         }
@@ -194,20 +219,30 @@ fn enable(config: &Config, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn open(config: &Config) -> Result<Directory, Failure> {
+fn set_master(config: &Config, name: &str, is_master: bool) -> Result<(), Failure> {
+    let directory = open(config)?;
+    let user = find(&directory, name, config)?;
+    let user = directory.set_master(&user.name, is_master).map_err(Failure::of)?;
+    tell_of_change(config);
+    match is_master {
+        true => say(&format!("{} may act for all others", user.name)),
+        false => say(&format!("{} may act for nobody else", user.name)),
+    }
+    Ok(())
+}
+
+pub(super) fn open(config: &Config) -> Result<Directory, Failure> {
     let data_dir = lock::find(&config.data_dir).map_err(Failure::of)?;
     Directory::open_existing(&data_dir).map_err(Failure::of)
 }
 
-fn find(directory: &Directory, name: &str, config: &Config) -> Result<UserRecord, Failure> {
+pub(super) fn find(directory: &Directory, name: &str, config: &Config) -> Result<UserRecord, Failure> {
     let found = names::find_user(directory, name, &config.login.default_domain).map_err(Failure::of)?;
     found.ok_or_else(|| Failure::of(DirectoryError::Missing(name.to_owned())))
 }
 
 /// Tells the server that `server.db` changed. It would notice at the next log-in by itself, so whether it hears this
 /// changes nothing that the person who asked must know.
-fn tell_of_change(config: &Config) {
-    match client::ask(&config.data_dir, &Request::DirectoryChanged, |_| {}) {
-        Ok(_) | Err(AskError::NotRunning | AskError::Broken(_)) => {}
-    }
+pub(super) fn tell_of_change(config: &Config) {
+    let _ = client::ask(&config.data_dir, &Request::DirectoryChanged, |_| {});
 }

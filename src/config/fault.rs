@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::Config;
+use super::{CapabilityMask, Config};
 
 /// A configuration that cannot be used. Prints as `FILE:LINE: sentence`, always on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +122,14 @@ fn known_keys() -> Vec<KnownTable> {
         }
         known.push(KnownTable { path, is_list, keys: table.keys().cloned().collect() });
     }
-    let defaults = toml::Table::try_from(Config::default()).unwrap_or_default();
+    // Tables that are empty by default show their keys in one entry.
+    let mask = CapabilityMask {
+        hide: Vec::new(),
+        user: "x".into(),
+        listener: Some(std::net::SocketAddr::from(([127, 0, 0, 1], 143))),
+    };
+    let defaults = Config { capability: vec![mask], ..Config::default() };
+    let defaults = toml::Table::try_from(defaults).unwrap_or_default();
     let mut known = Vec::new();
     walk(Vec::new(), false, &defaults, &mut known);
     known

@@ -115,10 +115,15 @@ pub fn special_use<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
 
 /// A domain, or nothing. Kept in lower case.
 pub fn domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let given = String::deserialize(deserializer)?.to_lowercase();
+    checked_domain(String::deserialize(deserializer)?)
+}
+
+/// The same for a text that was read already.
+pub fn checked_domain<E: de::Error>(given: String) -> Result<String, E> {
+    let given = given.to_lowercase();
     let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '/');
     if given.len() > 200 || given.contains(is_odd) || given.starts_with('.') || given.ends_with('.') {
-        return Err(de::Error::custom(format!("{given:?} is no domain; write it like \"example.org\"")));
+        return Err(E::custom(format!("{given:?} is no domain; write it like \"example.org\"")));
     }
     Ok(given)
 }

@@ -4,15 +4,23 @@
 
 mod fault;
 mod fields;
+mod lmtp;
+mod logins;
 mod network;
+mod protocol;
 mod settings;
 
 pub use fault::BadConfig;
+pub use lmtp::{Lmtp, MissingFolder, OverQuota};
+pub use logins::{Algorithm, CertificateUser, Checker, OAuth};
 pub use network::Network;
+pub use protocol::{CapabilityMask, Protocol};
 pub use settings::{
-    AllowPlaintext, Config, Limits, Listen, Log, LogFormat, LogLevel, LoginSettings, Mail, NewMailbox, Security, Tls,
+    AllowPlaintext, CertificatePair, Config, Limits, Listen, Log, LogFormat, LogLevel, LoginSettings, Mail, NewMailbox,
+    Security, Tls,
 };
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Largest configuration file read, in octets. A wrong path (a mailbox, a disk) must not fill the memory.
@@ -26,12 +34,20 @@ impl Config {
         let text = read(file)?;
         let mut config = Config::parse(file, &text)?;
         let home = file.parent().unwrap_or(Path::new(""));
-        for path in [&mut config.data_dir, &mut config.tls.certificate, &mut config.tls.key] {
-            *path = home.join(&*path);
+        for path in config.paths() {
+            // Empty means "none", and must not become the directory itself.
+            if !path.as_os_str().is_empty() {
+                *path = home.join(&*path);
+            }
+        }
+        if !config.lmtp.socket.as_os_str().is_empty() {
+            config.lmtp.socket = home.join(&config.lmtp.socket);
         }
         let says_tls = fault::mentions(&text, "tls");
         if config.needs_tls() || says_tls {
-            for (setting, path) in [("tls.certificate", &config.tls.certificate), ("tls.key", &config.tls.key)] {
+            let more = [("tls.certificate", &config.tls.certificate), ("tls.key", &config.tls.key)];
+            let client_ca = Some(("tls.client_ca", &config.tls.client_ca)).filter(|(_, ca)| !ca.as_os_str().is_empty());
+            for (setting, path) in more.into_iter().chain(client_ca) {
                 if let Err(error) = std::fs::File::open(path) {
                     let text = format!("cannot read {}: {error}", path.display());
                     return Err(BadConfig::at(file, setting, text));
@@ -56,6 +72,17 @@ impl Config {
         self.listen.iter().any(|listen| listen.security != Security::None)
     }
 
+    /// Every path in it.
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let tls = &mut self.tls;
+        let mut paths = vec![&mut self.data_dir, &mut tls.certificate, &mut tls.key, &mut tls.client_ca];
+        paths.extend(tls.additional.iter_mut().flat_map(|pair| [&mut pair.certificate, &mut pair.key]));
+        let oauth = &mut self.oauth;
+        paths.extend([&mut oauth.jwks_file, &mut oauth.introspection_client_secret_file, &mut oauth.ca_file]);
+        paths.push(&mut self.checker.socket);
+        paths
+    }
+
     /// The settings that differ from `newer` and that only a restart can change.
     pub fn needs_restart_for(&self, newer: &Config) -> Vec<&'static str> {
         let mut settings = Vec::new();
@@ -68,11 +95,17 @@ impl Config {
         if self.log != newer.log {
             settings.push("log");
         }
+        if self.lmtp.doors() != newer.lmtp.doors() {
+            settings.push("where [lmtp] listens");
+        }
         if self.login.password_threads != newer.login.password_threads {
             settings.push("login.password_threads");
         }
         if self.login.password_queue != newer.login.password_queue {
             settings.push("login.password_queue");
+        }
+        if self.checker.at_once != newer.checker.at_once {
+            settings.push("checker.at_once");
         }
         settings
     }
@@ -93,6 +126,16 @@ impl Config {
                 let text = format!("two [[listen]] tables have the address {}", listen.address);
                 return Some((format!("listen.{at}.address"), text));
             }
+        }
+        if let Some((setting, words)) = self.oauth.contradiction() {
+            return Some((setting.into(), words.into()));
+        }
+        if let Some((setting, words)) = self.lmtp.contradiction() {
+            return Some((setting.into(), words));
+        }
+        let is_taken = |address: &SocketAddr| address.port() != 0 && self.listen.iter().any(|l| l.address == *address);
+        if let Some(address) = self.lmtp.listen.iter().find(|address| is_taken(address)) {
+            return Some(("lmtp.listen".into(), format!("a [[listen]] table has the address {address} too")));
         }
         if self.limits.line_bytes < self.limits.line_bytes_before_login {
             let text = "must not be below line_bytes_before_login".to_owned();

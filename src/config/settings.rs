@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Network;
 use super::fields::{self, period, seconds, whole};
+use super::{CapabilityMask, CertificateUser, Checker, Lmtp, Network, OAuth, Protocol};
 use crate::types::MailboxName;
 
 /// The whole configuration, checked. The defaults are those of `config/pillarbox.toml`.
@@ -21,8 +21,16 @@ pub struct Config {
     pub listen: Vec<Listen>,
     pub tls: Tls,
     pub login: LoginSettings,
+    pub oauth: OAuth,
+    pub checker: Checker,
     pub limits: Limits,
     pub mail: Mail,
+    pub quota: Quota,
+    pub protocol: Protocol,
+    /// What is hidden from whom. Written `[[capability]]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub capability: Vec<CapabilityMask>,
+    pub lmtp: Lmtp,
     pub log: Log,
 }
 
@@ -34,6 +42,10 @@ pub struct Listen {
     pub address: SocketAddr,
     #[serde(default)]
     pub security: Security,
+    /// Networks of proxies that say with the PROXY protocol whom they speak for. From there it must be said, from
+    /// elsewhere it is not listened to.
+    #[serde(default)]
+    pub proxy_from: Vec<Network>,
 }
 
 /// How a listener is protected.
@@ -68,6 +80,26 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The private key: PKCS#8, PKCS#1 or SEC1.
     pub key: PathBuf,
+    /// More certificates, for clients that ask for a name (SNI) one of them has; all others get the one above.
+    pub additional: Vec<CertificatePair>,
+    /// The authorities that sign clients' certificates, PEM. Empty: clients are not asked for one.
+    pub client_ca: PathBuf,
+    /// Which field of such a certificate names the user.
+    pub client_certificate_user: CertificateUser,
+    /// How long a handshake may take.
+    #[serde(serialize_with = "seconds::serialize", deserialize_with = "seconds::within::<_, 1, 600>")]
+    pub handshake_seconds: Duration,
+    /// How many handshakes of one network may go on at a time; more of it wait, within the same time.
+    #[serde(deserialize_with = "whole::<_, _, 1, 1_000_000>")]
+    pub handshakes_per_network: usize,
+}
+
+/// A certificate and its key, both PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificatePair {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Who may log in, and how.
@@ -79,6 +111,8 @@ pub struct LoginSettings {
     /// `name` and `name@default_domain` are one user. Empty: no default domain.
     #[serde(deserialize_with = "fields::domain")]
     pub default_domain: String,
+    /// Whether SCRAM-SHA-256 and, over TLS, SCRAM-SHA-256-PLUS are offered (RFC 7677).
+    pub scram: bool,
     /// Whether `user add` and `user passwd` also store a SCRAM-SHA-256 verifier (RFC 7677).
     pub store_scram: bool,
     /// How many threads compute password hashes; 0: as many as there are cores.
@@ -87,15 +121,28 @@ pub struct LoginSettings {
     /// How many log-ins may wait for one of those threads.
     #[serde(deserialize_with = "whole::<_, _, 1, 100_000>")]
     pub password_queue: usize,
+    /// How many of them may wait from one IPv4 address or IPv6 /64.
+    #[serde(deserialize_with = "whole::<_, _, 1, 100_000>")]
+    pub password_queue_per_network: usize,
     /// How long a password that was right is remembered (as a keyed hash, in memory). 0: not at all.
     #[serde(serialize_with = "seconds::serialize", deserialize_with = "seconds::within::<_, 0, 3600>")]
     pub remember_password_seconds: Duration,
     /// How long the answer to a first wrong password is held back.
     #[serde(serialize_with = "seconds::serialize", deserialize_with = "seconds::within::<_, 0, 60>")]
     pub failure_delay_seconds: Duration,
-    /// The longest such delay; it doubles with each failure from one address.
+    /// The longest such delay; it doubles with each failure from one network or of one user.
     #[serde(serialize_with = "seconds::serialize", deserialize_with = "seconds::within::<_, 0, 300>")]
     pub failure_delay_most_seconds: Duration,
+    /// How long failures of a network or user add up after the last one.
+    #[serde(serialize_with = "seconds::serialize", deserialize_with = "seconds::within::<_, 1, 86_400>")]
+    pub failures_forgotten_seconds: Duration,
+    /// How many answers to wrong passwords may be held back for one network, before strangers there must come back
+    /// later; one more for each user who logged in from there.
+    #[serde(deserialize_with = "whole::<_, _, 1, 100_000>")]
+    pub guesses_per_network: usize,
+    /// How many networks, and how many users, are watched for guesses.
+    #[serde(deserialize_with = "whole::<_, _, 16, 10_000_000>")]
+    pub watched_networks: usize,
 }
 
 /// Where passwords may cross without TLS.
@@ -198,8 +245,28 @@ pub struct Mail {
     /// How long expunged mail can be brought back. Never under an hour.
     #[serde(serialize_with = "period::serialize", deserialize_with = "period::within::<_, 3600, 315_360_000>")]
     pub keep_removed: Duration,
+    /// Whether a message with 8-bit octets in its headers is refused from clients that have not enabled UTF8=ACCEPT
+    /// (RFC 9755 §4).
+    pub strict_8bit_headers: bool,
     /// The mailboxes a new account starts with, besides INBOX.
     pub new_account_mailboxes: Vec<NewMailbox>,
+}
+
+/// How much one account may use, unless it has limits of its own (RFC 9208). 0: as much as there is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quota {
+    /// Octets of all messages.
+    #[serde(deserialize_with = "whole::<_, _, 0, 1_152_921_504_606_846_976>")]
+    pub storage_bytes: u64,
+    /// Messages in all mailboxes together.
+    #[serde(deserialize_with = "whole::<_, _, 0, 4_000_000_000>")]
+    pub messages: u64,
+    /// Mailboxes.
+    #[serde(deserialize_with = "whole::<_, _, 0, 10_000_000>")]
+    pub mailboxes: u64,
+    /// Users who may see and change the limits of others with GETQUOTA and SETQUOTA.
+    pub operators: Vec<String>,
 }
 
 /// A mailbox that every new account gets.
@@ -257,14 +324,23 @@ pub enum LogFormat {
 
 impl Default for Config {
     fn default() -> Self {
-        let everywhere = |port, security| Listen { address: (Ipv6Addr::UNSPECIFIED, port).into(), security };
+        let everywhere = |port, security| {
+            let address = (Ipv6Addr::UNSPECIFIED, port).into();
+            Listen { address, security, proxy_from: Vec::new() }
+        };
         Config {
             data_dir: "/var/lib/pillarbox".into(),
             listen: vec![everywhere(143, Security::StartTls), everywhere(993, Security::Tls)],
             tls: Tls::default(),
             login: LoginSettings::default(),
+            oauth: OAuth::default(),
+            checker: Checker::default(),
             limits: Limits::default(),
             mail: Mail::default(),
+            quota: Quota::default(),
+            protocol: Protocol::default(),
+            capability: Vec::new(),
+            lmtp: Lmtp::default(),
             log: Log::default(),
         }
     }
@@ -272,7 +348,15 @@ impl Default for Config {
 
 impl Default for Tls {
     fn default() -> Self {
-        Tls { certificate: "/etc/pillarbox/fullchain.pem".into(), key: "/etc/pillarbox/privkey.pem".into() }
+        Tls {
+            certificate: "/etc/pillarbox/fullchain.pem".into(),
+            key: "/etc/pillarbox/privkey.pem".into(),
+            additional: Vec::new(),
+            client_ca: PathBuf::new(),
+            client_certificate_user: CertificateUser::Rfc822Name,
+            handshake_seconds: Duration::from_secs(30),
+            handshakes_per_network: 50,
+        }
     }
 }
 
@@ -281,12 +365,17 @@ impl Default for LoginSettings {
         LoginSettings {
             allow_plaintext: AllowPlaintext::Loopback,
             default_domain: String::new(),
+            scram: true,
             store_scram: true,
             password_threads: 0,
             password_queue: 256,
+            password_queue_per_network: 2,
             remember_password_seconds: Duration::from_secs(60),
             failure_delay_seconds: Duration::from_secs(1),
             failure_delay_most_seconds: Duration::from_secs(15),
+            failures_forgotten_seconds: Duration::from_secs(15 * 60),
+            guesses_per_network: 4,
+            watched_networks: 10_000,
         }
     }
 }
@@ -330,6 +419,7 @@ impl Default for Mail {
         };
         Mail {
             keep_removed: Duration::from_secs(7 * 86_400),
+            strict_8bit_headers: false,
             new_account_mailboxes: uses.iter().map(mailbox).collect(),
         }
     }

@@ -3,6 +3,7 @@
 //! it ended. Only the server's own user and root are listened to. Nothing secret crosses it.
 
 pub mod client;
+mod message;
 mod place;
 pub mod service;
 
@@ -38,6 +39,14 @@ pub enum Request {
     },
     /// Read configuration and certificate again, as SIGHUP does.
     Reload,
+    /// Deliver a message. Answered with `SendMessage`, it follows in pieces; see `message.rs`.
+    Deliver {
+        user: String,
+        #[serde(default)]
+        mailbox: Option<String>,
+        #[serde(default)]
+        sender: Option<String>,
+    },
 }
 
 /// One line of an answer.
@@ -52,6 +61,10 @@ pub enum Reply {
     Found(String),
     /// The end: not done, with the reason.
     Failed(String),
+    /// Now the message may come.
+    SendMessage,
+    /// The end: the message was not delivered; `exit` is the code of sysexits.h for it.
+    Undelivered { exit: u8, reason: String },
 }
 
 #[cfg(test)]
@@ -67,6 +80,10 @@ mod tests {
                 r#"{"do":"user-removed","name":"anna","account":7}"#,
                 Request::UserRemoved { name: "anna".into(), account: 7, delete_mail: false },
             ),
+            (
+                r#"{"do":"deliver","user":"anna"}"#,
+                Request::Deliver { user: "anna".into(), mailbox: None, sender: None },
+            ),
             (r#"{"do":"check"}"#, Request::Check { user: None }),
             (r#"{"do":"check","user":"anna"}"#, Request::Check { user: Some("anna".into()) }),
         ];
@@ -74,5 +91,6 @@ mod tests {
             assert_eq!(serde_json::from_str::<Request>(text).expect(text), request);
         }
         assert_eq!(serde_json::to_string(&Reply::Done("fine".into())).expect("written"), r#"{"done":"fine"}"#);
+        assert_eq!(serde_json::to_string(&Reply::SendMessage).expect("written"), r#""send-message""#);
     }
 }

@@ -4,14 +4,16 @@ use std::fmt::Write as _;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::{debug, info, warn};
 
+pub use super::message::{Asked, Message};
 use super::place::Place;
 use super::{MOST_LINE_BYTES, Reply, Request};
 use crate::login::{EndReason, Login, Sessions};
@@ -29,6 +31,9 @@ pub type DeleteMail = dyn Fn(AccountId) -> Result<String, String> + Send + Sync;
 /// Reads configuration and certificate again; the sentence says what changed. Blocks.
 pub type Reload = dyn Fn() -> Result<String, String> + Send + Sync;
 
+/// Delivers a message; gives the last reply.
+pub type Deliver = dyn Fn(Asked, Message) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync;
+
 /// What the answers are made of.
 pub struct ControlHost {
     pub login: Arc<Login>,
@@ -37,6 +42,7 @@ pub struct ControlHost {
     pub check: Box<Check>,
     pub delete_mail: Box<DeleteMail>,
     pub reload: Box<Reload>,
+    pub deliver: Box<Deliver>,
 }
 
 /// The listening socket. Its file goes away when this is dropped.
@@ -75,10 +81,9 @@ impl ControlSocket {
             let Ok(place) = room.clone().acquire_owned().await else { return };
             let host = host.clone();
             tokio::spawn(async move {
-                if let Err(error) = answer(stream, host).await {
+                if let Err(error) = answer(stream, host, place).await {
                     debug!(%error, "a question on the control socket was not answered");
                 }
-                drop(place);
             });
         }
     }
@@ -91,19 +96,22 @@ impl Drop for ControlSocket {
     }
 }
 
-async fn answer(stream: UnixStream, host: Arc<ControlHost>) -> io::Result<()> {
+async fn answer(stream: UnixStream, host: Arc<ControlHost>, place: OwnedSemaphorePermit) -> io::Result<()> {
     let asker = stream.peer_cred()?.uid();
     if asker != 0 && asker != rustix::process::geteuid().as_raw() {
         return Err(io::Error::other(format!("user {asker} may not ask")));
     }
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
-    let mut reader = BufReader::new(reader.take(MOST_LINE_BYTES as u64));
-    tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
+    let mut reader = BufReader::new(reader);
+    tokio::time::timeout(PATIENCE, (&mut reader).take(MOST_LINE_BYTES as u64).read_line(&mut line)).await??;
+    let request: serde_json::Result<Request> = serde_json::from_str(&line);
+    // Deliveries have a bound of their own, and must not keep the operator's questions waiting.
+    let _place = (!matches!(request, Ok(Request::Deliver { .. }))).then_some(place);
     let (tell, mut replies) = mpsc::channel::<Reply>(64);
     tokio::spawn(async move {
-        let last = match serde_json::from_str(&line) {
-            Ok(request) => obey(request, host, &tell).await,
+        let last = match request {
+            Ok(request) => obey(request, host, &tell, Message::new(reader, tell.clone())).await,
             Err(error) => Reply::Failed(format!("the question was not understood: {error}")),
         };
         // Nobody may be listening any more; what was asked is done all the same.
@@ -128,11 +136,13 @@ fn fitting(reply: Reply) -> Reply {
         Reply::Done(text) => Reply::Done(cut(text)),
         Reply::Found(text) => Reply::Found(cut(text)),
         Reply::Failed(text) => Reply::Failed(cut(text)),
+        Reply::SendMessage => Reply::SendMessage,
+        Reply::Undelivered { exit, reason } => Reply::Undelivered { exit, reason: cut(reason) },
     }
 }
 
-/// Does what is asked; gives the last reply.
-async fn obey(request: Request, host: Arc<ControlHost>, tell: &mpsc::Sender<Reply>) -> Reply {
+/// Does what is asked; gives the last reply. `message`: what may follow the question.
+async fn obey(request: Request, host: Arc<ControlHost>, tell: &mpsc::Sender<Reply>, message: Message) -> Reply {
     match request {
         Request::Status => Reply::Done(status(&host)),
         Request::DirectoryChanged => {
@@ -170,6 +180,7 @@ async fn obey(request: Request, host: Arc<ControlHost>, tell: &mpsc::Sender<Repl
                 Err(reason) => Reply::Failed(reason),
             }
         }
+        Request::Deliver { user, mailbox, sender } => (host.deliver)(Asked { user, mailbox, sender }, message).await,
         Request::Reload => match blocking(move || (host.reload)()).await {
             Ok(done) => Reply::Done(done),
             Err(reason) => Reply::Failed(reason),
@@ -211,7 +222,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + 
 
 #[cfg(test)]
 mod tests {
-    use super::super::client::{AskError, ask};
+    use super::super::client::{self, AskError, ask};
     use super::*;
     use crate::config::Config;
     use crate::mailstore::directory::Directory;
@@ -245,6 +256,22 @@ mod tests {
                 _ => panic!("on purpose"),
             }),
             reload: Box::new(|| Err("p.toml:1: no".into())),
+            deliver: Box::new(|asked, mut message| {
+                Box::pin(async move {
+                    if asked.user != "anna" {
+                        return Reply::Undelivered { exit: 67, reason: "nobody".into() };
+                    }
+                    message.ask().await;
+                    let mut octets = 0;
+                    loop {
+                        match message.next().await {
+                            Ok(Some(piece)) => octets += piece.len(),
+                            Ok(None) => return Reply::Done(format!("{octets} octets")),
+                            Err(error) => return Reply::Failed(error.to_string()),
+                        }
+                    }
+                })
+            }),
         };
         let socket = ControlSocket::bind(&data_dir).expect("bound");
         let serving = tokio::spawn(socket.serve(Arc::new(host)));
@@ -309,6 +336,41 @@ mod tests {
         assert!(matches!(asked(&house, 1, Request::Status).await.1, Err(AskError::NotRunning)));
         // A dead server's file is no hindrance.
         ControlSocket::bind(&house.home.path().join("d")).expect("bound over it");
+    }
+
+    #[tokio::test]
+    async fn a_message_follows_its_question() {
+        let house = house(1);
+        let data_dir = house.home.path().join("d");
+        let asking = tokio::task::spawn_blocking(move || {
+            let mut outcomes = Vec::new();
+            for (user, pieces) in [("anna", 3), ("bert", 3), ("anna", 0), ("anna", -1)] {
+                let mut left = pieces;
+                let mut next = || match left {
+                    0 => Ok(None),
+                    -1 => Err(io::Error::other("the pipe broke")),
+                    _ => {
+                        left -= 1;
+                        Ok(Some(vec![b'x'; 300_000]))
+                    }
+                };
+                let request = Request::Deliver { user: user.into(), mailbox: None, sender: None };
+                let outcome = client::deliver(&data_dir, &request, &mut next);
+                outcomes.push(outcome.map_err(|error| error.to_string()));
+            }
+            outcomes
+        });
+        let outcomes = asking.await.expect("joined");
+        let refused = Reply::Undelivered { exit: 67, reason: "nobody".into() };
+        assert_eq!(
+            outcomes,
+            [
+                Ok(Reply::Done("900000 octets".into())),
+                Ok(refused),
+                Ok(Reply::Done("0 octets".into())),
+                Err("the message cannot be read: the pipe broke".into()),
+            ]
+        );
     }
 
     #[tokio::test]

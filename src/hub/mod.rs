@@ -44,6 +44,13 @@ impl Hub {
         }
     }
 
+    /// Says that something of the account that is no message has moved to `modseq`.
+    pub fn tell_account(&self, account: AccountId, modseq: ModSeq) {
+        if let Some(sender) = self.topics().get(&(account, None)) {
+            sender.send_replace(modseq.0);
+        }
+    }
+
     /// How many topics someone listens to; for the status page.
     pub fn topic_count(&self) -> usize {
         self.topics().len()

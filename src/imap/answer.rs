@@ -55,10 +55,14 @@ impl From<Error> for Stop {
         let text = error.to_string();
         match error {
             Error::NoSuchMailbox | Error::NotSelectable => no(Code::NonExistent, text),
+            // RFC 5530 §3: another session's EXPUNGE, which this one will be told of soon.
+            Error::NoSuchMessage => no(Code::ExpungeIssued, text),
+            Error::UseTaken => no(Code::UseAttr, text),
             Error::AlreadyExists => no(Code::AlreadyExists, text),
             Error::Forbidden(_) => no(Code::Cannot, text),
             Error::Limit(_) | Error::UidsUsedUp => no(Code::Limit, text),
             Error::DiskFull | Error::Unavailable => no(Code::Unavailable, text),
+            Error::OverQuota(_) => no(Code::OverQuota, text),
             Error::Corrupt(_) => no(Code::Corruption, text),
             Error::TooLarge => no(Code::TooBig, text),
             Error::Fault(_) => fault(&text),

@@ -5,11 +5,13 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::Socket;
+use super::deflate::Deflated;
 use crate::wire::{Framer, Limits};
 
 /// Answers are sent when so much has gathered; until then they wait for the last command of a batch.
@@ -26,7 +28,7 @@ thread_local! {
 
 /// A client's socket with what has come and what is to go.
 pub struct Channel {
-    socket: Box<dyn Socket>,
+    socket: Line,
     pub framer: Framer,
     pub out: Vec<u8>,
     pub write_timeout: Duration,
@@ -36,7 +38,14 @@ pub struct Channel {
 
 impl Channel {
     pub fn new(socket: Box<dyn Socket>, limits: Limits, write_timeout: Duration) -> Self {
-        Channel { socket, framer: Framer::new(limits), out: Vec::new(), write_timeout, received: 0, sent: 0 }
+        Channel {
+            socket: Line::Plain(socket),
+            framer: Framer::new(limits),
+            out: Vec::new(),
+            write_timeout,
+            received: 0,
+            sent: 0,
+        }
     }
 
     /// Waits for octets and gives them to the framer. The end of the stream is an error. Safe to cancel.
@@ -85,13 +94,81 @@ impl Channel {
         let _ = tokio::time::timeout(Duration::from_secs(2), self.socket.shutdown()).await;
     }
 
+    /// True once everything is compressed.
+    pub fn is_compressed(&self) -> bool {
+        matches!(self.socket, Line::Deflated(_))
+    }
+
+    /// Sends what has gathered as it is; all that follows is compressed, in both directions.
+    pub async fn compress(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        if let Line::Plain(socket) = std::mem::replace(&mut self.socket, Line::Gone) {
+            self.socket = Line::Deflated(Box::new(Deflated::new(socket)));
+        }
+        Ok(())
+    }
+
+    /// True when [`Channel::rest`] would give memory back.
+    pub fn can_rest(&self) -> bool {
+        matches!(&self.socket, Line::Deflated(socket) if socket.can_rest())
+    }
+
+    /// Lets go of what only a busy connection needs.
+    pub fn rest(&mut self) {
+        if let Line::Deflated(socket) = &mut self.socket {
+            socket.rest();
+        }
+    }
+
     /// Gives the socket away for a TLS handshake. What came behind STARTTLS goes with the framer: it is never run.
     pub fn into_socket(self) -> Box<dyn Socket> {
-        self.socket
+        match self.socket {
+            Line::Plain(socket) => socket,
+            // TLS comes before login and compression after it, so this is never asked for.
+            Line::Deflated(socket) => socket,
+            Line::Gone => Box::new(tokio::io::empty()),
+        }
     }
 }
 
-/// Reads what is there into the framer without waiting; for telling a pipelined batch from its end.
+/// The socket as it is spoken through.
+enum Line {
+    Plain(Box<dyn Socket>),
+    Deflated(Box<Deflated>),
+    /// While one becomes the other.
+    Gone,
+}
+
+impl Line {
+    fn socket(&mut self) -> io::Result<Pin<&mut dyn Socket>> {
+        match self {
+            Line::Plain(socket) => Ok(Pin::new(&mut **socket)),
+            Line::Deflated(socket) => Ok(Pin::new(&mut **socket)),
+            Line::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().socket()?.poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().socket()?.poll_write(cx, octets)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().socket()?.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().socket()?.poll_shutdown(cx)
+    }
+}
+
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Channel({} in, {} out)", self.received, self.sent)

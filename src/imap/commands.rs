@@ -35,11 +35,36 @@ const fn row(word: &'static str, needs: Needs, tell: Tell) -> Row {
 /// True for a command that switches CONDSTORE on by being used (RFC 7162 §3.1).
 pub fn enables_condstore(body: &Body) -> bool {
     match body {
-        Body::Select(select) | Body::Examine(select) => select.condstore || select.qresync.is_some(),
+        // SELECT tells HIGHESTMODSEQ by itself; see cmd/select.rs.
+        Body::Select(_) | Body::Examine(_) => false,
         Body::Status(status) => status.items.contains(&StatusItem::HighestModSeq),
+        // With VANISHED it is on already, or the command is refused.
+        Body::Fetch(fetch) if fetch.vanished => false,
         Body::Fetch(fetch) => fetch.changed_since.is_some() || fetch.items.contains(&FetchItem::ModSeq),
         Body::Store(store) => store.unchanged_since.is_some(),
         Body::Search(search) => search.key.has_mod_seq(),
+        _ => false,
+    }
+}
+
+/// True for a command that may change which messages the selected mailbox has: its doings are told to a client that
+/// wants to hear of nothing else (RFC 5465 §3.1).
+pub fn changes_membership(body: &Body) -> bool {
+    matches!(
+        body,
+        Body::Expunge | Body::UidExpunge(_) | Body::Move(_) | Body::Copy(_) | Body::Append(_) | Body::Notify(_)
+    )
+}
+
+/// True for a command that names messages by their sequence numbers (RFC 9586 §3.2).
+pub fn counts_numbers(body: &Body) -> bool {
+    match body {
+        Body::Fetch(fetch) => !fetch.uid,
+        Body::Store(store) => !store.uid,
+        Body::Copy(copy) | Body::Move(copy) => !copy.uid,
+        Body::Search(search) => !search.uid || search.key.has_numbers(),
+        Body::Sort(sort) => !sort.uid || sort.key.has_numbers(),
+        Body::Thread(thread) => !thread.uid || thread.key.has_numbers(),
         _ => false,
     }
 }
@@ -70,13 +95,37 @@ pub fn row_of(body: &Body) -> Row {
         Body::Namespace => row("NAMESPACE", Authenticated, Everything),
         Body::Status(_) => row("STATUS", Authenticated, Everything),
         Body::Idle => row("IDLE", Authenticated, Everything),
+        Body::Append(append) => match append.target.replaced {
+            None => row("APPEND", Authenticated, Everything),
+            Some(replaced) if replaced.uid => row("UID REPLACE", Selected, Everything),
+            Some(_) => row("REPLACE", Selected, Everything),
+        },
+        // RFC 2062: one FETCH, under another name.
+        Body::Partial(_) => row("PARTIAL", Selected, Nothing),
+        Body::Find(_) => row("FIND", Authenticated, Everything),
+        Body::BBoard(_) => row("BBOARD", Authenticated, Nothing),
+        // RFC 5465 §3.1: it is a NOOP too.
+        Body::Notify(_) => row("NOTIFY", Authenticated, Everything),
+        Body::Compress => row("COMPRESS", Authenticated, Everything),
+        Body::Unauthenticate => row("UNAUTHENTICATE", Authenticated, Nothing),
+        Body::GetQuota(_) => row("GETQUOTA", Authenticated, Everything),
+        Body::GetQuotaRoot(_) => row("GETQUOTAROOT", Authenticated, Everything),
+        Body::SetQuota(_) => row("SETQUOTA", Authenticated, Everything),
+        Body::UidBatches(_) => row("UIDBATCHES", Selected, Everything),
         Body::Check => row("CHECK", Selected, Everything),
         Body::Close => row("CLOSE", Selected, Nothing),
         Body::Unselect => row("UNSELECT", Selected, Nothing),
         Body::Expunge => row("EXPUNGE", Selected, Everything),
         Body::UidExpunge(_) => row("UID EXPUNGE", Selected, Everything),
+        // RFC 7162 §3.2.10.2: numbers must not shift under a UID SEARCH that has some in its keys.
+        Body::Search(search) if search.uid && search.key.has_numbers() => row("UID SEARCH", Selected, Nothing),
         Body::Search(search) if search.uid => row("UID SEARCH", Selected, Everything),
         Body::Search(_) => row("SEARCH", Selected, Nothing),
+        // RFC 5256 §3: EXPUNGE is not permitted with SORT and THREAD, but with their UID forms.
+        Body::Sort(sort) if sort.uid => row("UID SORT", Selected, Everything),
+        Body::Sort(_) => row("SORT", Selected, Nothing),
+        Body::Thread(thread) if thread.uid => row("UID THREAD", Selected, Everything),
+        Body::Thread(_) => row("THREAD", Selected, Nothing),
         Body::Fetch(fetch) if fetch.uid => row("UID FETCH", Selected, Everything),
         Body::Fetch(_) => row("FETCH", Selected, Nothing),
         Body::Store(store) if store.uid => row("UID STORE", Selected, Everything),

@@ -6,6 +6,11 @@ pub mod capability;
 mod channel;
 mod cmd;
 mod commands;
+mod deflate;
+mod dispatch;
+mod message_limit;
+mod notifier;
+mod progress;
 mod selection;
 mod session;
 mod updates;
@@ -17,7 +22,7 @@ use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::config::Config;
-use crate::login::{Login, Sessions, Ticket};
+use crate::login::{Login, Sessions, Ticket, TlsFacts};
 use crate::mailstore::MailStore;
 
 /// What a session talks through: TCP, TLS, or a test's pipe.
@@ -37,11 +42,15 @@ pub struct Host {
 pub struct Peer {
     /// `None` for a local socket.
     pub address: Option<SocketAddr>,
+    /// The address it is configured under where the client came in.
+    pub listener: Option<SocketAddr>,
     pub is_tls: bool,
     /// The listener offers STARTTLS and TLS is not on yet.
     pub starttls_offered: bool,
     /// A password may be sent as it is.
     pub plaintext_allowed: bool,
+    /// What the TLS layer knows; `None`: TLS is off, or ends elsewhere.
+    pub tls: Option<Arc<TlsFacts>>,
 }
 
 /// How a session ended.

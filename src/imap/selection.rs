@@ -13,8 +13,12 @@ const OWN_CHANGES: usize = 1024;
 pub struct Selection {
     pub view: View,
     pub is_read_only: bool,
+    /// RFC 9051 knows no `\Recent`.
+    pub tells_recent: bool,
     /// Modseqs of this session's own orders since the view last moved.
     pub own: Vec<ModSeq>,
+    /// The result kept as `$` (RFC 5182). What is expunged falls out when it is used.
+    pub saved: UidRuns,
 }
 
 impl Selection {
@@ -31,6 +35,9 @@ impl Selection {
     /// a sequence number that was never told is.
     pub fn resolve(&self, set: &NumSet, is_uid: bool) -> Result<UidRuns, Stop> {
         let membership = self.view.membership();
+        if *set == NumSet::Saved {
+            return Ok(membership.select(&self.saved));
+        }
         if is_uid {
             let largest = membership.last_uid().unwrap_or(0);
             return Ok(membership.select(&set.resolve(largest)));

@@ -6,17 +6,21 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{Answer, Stop, bad, no, write_answer, write_condition};
+use super::answer::{Stop, bad, no, write_answer, write_condition};
 use super::capability::{Circumstances, offered};
 use super::channel::Channel;
 use super::cmd;
-use super::commands::{Needs, Row, Tell, enables_condstore, row_of};
+use super::commands::{Tell, changes_membership, enables_condstore, row_of};
+use super::message_limit::MessageLimit;
+use super::notifier::{Moment, Notifier};
 use super::selection::Selection;
-use super::updates::{Enabled, Manner, tell};
+use super::updates::Enabled;
 use super::{Ended, Host, Peer, Socket};
+use crate::config::Config;
+use crate::hub::Listener;
 use crate::login::Ticket;
 use crate::mailstore::Account;
-use crate::types::{Body, Code, Command, Condition, NumSet, SystemFlag};
+use crate::types::{Code, Command, Condition};
 use crate::wire::response::write_continuation;
 use crate::wire::{self, Announced, Dialect, Event, Limits, LiteralUse};
 
@@ -24,6 +28,16 @@ use crate::wire::{self, Announced, Dialect, Event, Limits, LiteralUse};
 const BAD_BEFORE_LOGIN: u32 = 3;
 /// The same in a row after login.
 const BAD_AFTER_LOGIN: u32 = 50;
+
+/// Longest literal that need not wait where LITERAL- is spoken (RFC 7888 §5).
+const UNINVITED_OCTETS: u64 = 4096;
+
+/// A command that keeps coming at this many octets a second is waited for, however long it is; slower lines than that
+/// carry no mail program today.
+const SLOWEST_OCTETS: u64 = 256;
+
+/// A session that waits so long lets go of what only a busy one needs.
+const NAP: Duration = Duration::from_secs(1);
 
 /// How far a session has come (RFC 3501 §3).
 pub enum State {
@@ -40,15 +54,28 @@ pub struct Session {
     pub state: State,
     pub user: String,
     pub enabled: Enabled,
+    /// What the client watches, once it has sent NOTIFY.
+    pub notifier: Option<Box<Notifier>>,
     pub channel: Channel,
     /// The client asked for CAPABILITY by itself, so it does not read response codes.
     pub asked_capability: bool,
+    /// The next octet after the answer at hand is compressed.
+    pub begins_compression: bool,
     /// A command that came where another was expected, and is to be run next.
     pub queued: Option<Command>,
     bad_lines: u32,
     commands: u64,
     login_deadline: Instant,
+    partial: Option<Partial>,
     exit: Option<Exit>,
+}
+
+/// A command of which not all has come.
+#[derive(Debug, Clone, Copy)]
+struct Partial {
+    since: Instant,
+    /// What the client had sent by then, in octets.
+    received: u64,
 }
 
 /// Why the loop is to end.
@@ -63,6 +90,7 @@ pub struct SignedIn<'s> {
     pub account: &'s Account,
     pub channel: &'s mut Channel,
     pub dialect: Dialect,
+    pub host: &'s Host,
 }
 
 /// What a handler may use while a mailbox is selected.
@@ -71,6 +99,7 @@ pub struct Selected<'s> {
     pub selection: &'s mut Selection,
     pub enabled: Enabled,
     pub channel: &'s mut Channel,
+    pub limit: MessageLimit,
 }
 
 /// A literal that was announced and waits for a decision.
@@ -102,7 +131,7 @@ impl Session {
     pub fn new(host: Arc<Host>, peer: Peer, socket: Box<dyn Socket>, ticket: Arc<Ticket>) -> Self {
         let config = host.config.load();
         let limits = &config.limits;
-        let framer = Limits { line_bytes: limits.line_bytes_before_login, held_bytes: 4096, literals: 4 };
+        let framer = limits_before_login(&config);
         let channel = Channel::new(socket, framer, limits.write_timeout_seconds);
         let login_deadline = Instant::now() + limits.login_seconds;
         drop(config);
@@ -113,12 +142,15 @@ impl Session {
             state: State::NotAuthenticated,
             user: String::new(),
             enabled: Enabled::default(),
+            notifier: None,
             channel,
             asked_capability: false,
+            begins_compression: false,
             queued: None,
             bad_lines: 0,
             commands: 0,
             login_deadline,
+            partial: None,
             exit: None,
         }
     }
@@ -154,12 +186,19 @@ impl Session {
 
     /// The capabilities of this moment.
     pub fn capabilities(&self) -> Vec<String> {
+        let tls = self.peer.tls.as_deref();
         let now = Circumstances {
             is_signed_in: !matches!(self.state, State::NotAuthenticated),
             starttls_offered: self.peer.starttls_offered,
             plaintext_allowed: self.peer.plaintext_allowed,
+            mechanism_works: &|mechanism| self.host.login.offers(mechanism, tls),
         };
-        offered(now).map(str::to_string).collect()
+        let config = self.host.config.load();
+        let is_hidden = |name: &str| {
+            let mut masks = config.capability.iter();
+            masks.any(|mask| mask.hides(name, &self.user, self.peer.listener))
+        };
+        offered(now, &config).filter(|name| !is_hidden(name)).collect()
     }
 
     pub fn bye(&mut self, code: Option<&Code>, text: &str) {
@@ -174,7 +213,7 @@ impl Session {
         match self.incoming() {
             Incoming::Nothing => {
                 self.channel.flush().await?;
-                self.wait().await
+                self.rest().await
             }
             Incoming::Empty | Incoming::Leftover => Ok(()),
             Incoming::Line(Ok(command)) => {
@@ -205,13 +244,14 @@ impl Session {
     }
 
     fn incoming(&mut self) -> Incoming {
+        let dialect = self.dialect();
         match self.channel.framer.next() {
             Event::NeedMore => Incoming::Nothing,
             Event::Line([]) => Incoming::Empty,
-            Event::Line(line) => Incoming::Line(wire::parse(line)),
+            Event::Line(line) => Incoming::Line(wire::parse_in(line, dialect)),
             Event::Literal(Announced { octets, non_sync, binary, head }) => {
                 let tag = wire::tag_of(head).map(str::to_string);
-                let head = (wire::literal_use(head) == LiteralUse::AppendMessage).then(|| head.to_vec());
+                let head = (wire::literal_use(head) == LiteralUse::Append).then(|| head.to_vec());
                 Incoming::Literal(Arriving { octets, non_sync, is_binary: binary, tag, head })
             }
             Event::Piece(_) | Event::LiteralEnd => Incoming::Leftover,
@@ -243,14 +283,44 @@ impl Session {
         Ok(())
     }
 
-    /// Waits for more from the client, for the server's end, or for patience to run out.
+    /// Waits for the next command, or for something that this client wants to be told meanwhile.
+    async fn rest(&mut self) -> Result<(), Stop> {
+        let listener = match &self.notifier {
+            // Nothing is told into the middle of a command.
+            Some(_) if !self.channel.framer.has_partial_command() => self.listener(false),
+            _ => None,
+        };
+        if listener.is_some() {
+            // What changed before the listener was there is told first.
+            Box::pin(self.tell_news(Moment::BetweenCommands, false)).await?;
+            self.channel.flush().await?;
+        }
+        let can_nap = self.channel.can_rest();
+        tokio::select! {
+            biased;
+            outcome = self.wait() => outcome,
+            () = changed(listener) => Ok(()),
+            () = tokio::time::sleep(NAP), if can_nap => {
+                self.channel.rest();
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for more from the client, for the server's end, or for patience to run out. Safe to cancel.
     pub async fn wait(&mut self) -> Result<(), Stop> {
         let config = self.host.config.load();
         let limits = &config.limits;
         let is_stranger = matches!(self.state, State::NotAuthenticated);
         let mut deadline = if is_stranger { self.login_deadline } else { Instant::now() + limits.idle_timeout_seconds };
         if self.channel.framer.has_partial_command() {
-            deadline = deadline.min(Instant::now() + limits.partial_command_seconds);
+            // From its first octet on, not from its last: one octet a minute would else hold its place for ever.
+            let received = self.channel.received;
+            let begun = *self.partial.get_or_insert(Partial { since: Instant::now(), received });
+            let earned = Duration::from_secs((received - begun.received) / SLOWEST_OCTETS);
+            deadline = deadline.min(begun.since + limits.partial_command_seconds + earned);
+        } else {
+            self.partial = None;
         }
         drop(config);
         let ticket = self.ticket.clone();
@@ -275,10 +345,15 @@ impl Session {
     async fn literal(&mut self, arriving: Arriving) -> Result<(), Stop> {
         if arriving.head.is_some() {
             self.commands += 1;
-            return cmd::append::append(self, arriving).await;
+            let outcome = cmd::append::append(self, arriving).await;
+            self.partial = None;
+            return outcome;
         }
         if arriving.is_binary {
             let stop = bad("expected a literal without ~ here");
+            return self.refuse_literal(&arriving, arriving.tag.as_deref(), "literal", stop);
+        }
+        if let Err(stop) = self.may_come_uninvited(&arriving) {
             return self.refuse_literal(&arriving, arriving.tag.as_deref(), "literal", stop);
         }
         // RFC 7888 §4: before login nobody may send much.
@@ -293,6 +368,19 @@ impl Session {
                 self.refuse_literal(&arriving, arriving.tag.as_deref(), "literal", stop)
             }
         }
+    }
+
+    /// Refuses what is too large for a literal that did not wait, where LITERAL- is spoken (RFC 7888 §5).
+    pub fn may_come_uninvited(&self, arriving: &Arriving) -> Result<(), Stop> {
+        let is_bounded = arriving.non_sync && self.host.config.load().protocol.literal_minus;
+        if is_bounded && arriving.octets > UNINVITED_OCTETS {
+            return Err(Stop::Refused {
+                condition: Condition::Bad,
+                code: Some(Code::TooBig),
+                text: format!("expected a literal of more than {UNINVITED_OCTETS} octets to wait for its invitation"),
+            });
+        }
+        Ok(())
     }
 
     /// Refuses a command whose literal is not wanted. Its octets are never run as commands.
@@ -321,21 +409,34 @@ impl Session {
     /// Runs one command and writes its tagged line.
     async fn perform(&mut self, command: Command) -> Result<(), Stop> {
         self.commands += 1;
+        self.partial = None;
         let Command { tag, body } = command;
         let row = row_of(&body);
+        let is_own_doing = changes_membership(&body);
         let started = Instant::now();
-        self.enabled.condstore |= enables_condstore(&body);
-        let answer = match self.in_right_state(row).and_then(|()| self.within_limits(&body)) {
-            Ok(()) => self.dispatch(&tag, row, body).await,
+        let answer = match self.may_run(row, &body) {
+            Ok(()) => {
+                if enables_condstore(&body) {
+                    self.enable_condstore();
+                }
+                self.dispatch(&tag, body).await
+            }
             Err(refused) => Err(refused),
         };
         if let Err(Stop::Gone) = answer {
             return Err(Stop::Gone);
         }
         if row.tell == Tell::Everything {
-            self.tell_changes(row).await?;
+            // Other errors: what cannot be read now will be told with a later command.
+            let moment = Moment::CommandEnd { is_own_doing };
+            if let Err(Stop::Gone) = self.tell_news(moment, row.word.starts_with("UID ")).await {
+                return Err(Stop::Gone);
+            }
         }
         write_answer(&mut self.channel.out, &tag, row.word, &answer);
+        if std::mem::take(&mut self.begins_compression) {
+            self.channel.compress().await?;
+        }
         let took = started.elapsed();
         if took > Duration::from_secs(2) && row.word != "IDLE" {
             tracing::info!(
@@ -348,69 +449,39 @@ impl Session {
         Ok(())
     }
 
-    async fn tell_changes(&mut self, row: Row) -> Result<(), Stop> {
-        if let State::Selected(_, selection) = &mut self.state {
-            let manner = Manner { enabled: self.enabled, with_uid: row.word.starts_with("UID ") };
-            // Other errors: what cannot be read now will be told with a later command.
-            if let Err(Stop::Gone) = tell(selection, &mut self.channel, manner).await {
-                return Err(Stop::Gone);
-            }
+    /// From now on every answer about flags carries its MODSEQ.
+    pub fn enable_condstore(&mut self) {
+        if std::mem::replace(&mut self.enabled.condstore, true) {
+            return;
         }
-        Ok(())
-    }
-
-    fn in_right_state(&self, row: Row) -> Result<(), Stop> {
-        match (row.needs, &self.state) {
-            (Needs::Any, _)
-            | (Needs::NotAuthenticated, State::NotAuthenticated)
-            | (Needs::Authenticated, State::Authenticated(_) | State::Selected(..))
-            | (Needs::Selected, State::Selected(..)) => Ok(()),
-            (Needs::NotAuthenticated, _) => Err(bad(format!("{} is not possible after logging in", row.word))),
-            (_, State::NotAuthenticated) => Err(bad(format!("{} is not possible before logging in", row.word))),
-            (Needs::Selected, State::Authenticated(_)) => Err(bad(format!("{} needs a selected mailbox", row.word))),
+        if let State::Selected(_, selection) = &self.state {
+            // RFC 7162 §3.1: what it knows of the mailbox that is open already stands at this modseq.
+            let code = Code::HighestModSeq(selection.view.modseq());
+            write_condition(&mut self.channel.out, None, Condition::Ok, Some(&code), "MODSEQ is told from now on");
         }
     }
 
-    /// The operator's bounds on what one command may hold; the parser's own are wider.
-    fn within_limits(&self, body: &Body) -> Result<(), Stop> {
-        let config = self.host.config.load();
-        let limits = &config.limits;
-        let sets: Vec<&NumSet> = match body {
-            Body::Fetch(fetch) => vec![&fetch.set],
-            Body::Store(store) => {
-                within_keywords(store.flags.len(), limits.keywords_per_mailbox)?;
-                vec![&store.set]
-            }
-            Body::Copy(copy) | Body::Move(copy) => vec![&copy.set],
-            Body::UidExpunge(set) => vec![set],
-            Body::Search(search) => {
-                if search.key.depth() > limits.nesting {
-                    return Err(bad(format!("the search nests deeper than {} levels", limits.nesting)));
-                }
-                search.key.sets()
-            }
-            _ => Vec::new(),
-        };
-        if sets.iter().any(|set| set.ranges() > limits.set_ranges) {
-            return Err(no(Code::Limit, format!("a set may have {} ranges at most", limits.set_ranges)));
-        }
-        Ok(())
+    /// How this client is spoken to.
+    pub fn dialect(&self) -> Dialect {
+        self.enabled.dialect()
     }
 
     /// The view for commands that need a login; `in_right_state` has made sure of it.
-    fn signed_in(&mut self) -> Result<SignedIn<'_>, Stop> {
+    pub fn signed_in(&mut self) -> Result<SignedIn<'_>, Stop> {
         match &self.state {
             State::NotAuthenticated => Err(bad("log in first")),
             State::Authenticated(account) | State::Selected(account, _) => {
-                Ok(SignedIn { account, channel: &mut self.channel, dialect: Dialect::default() })
+                let dialect = self.dialect();
+                Ok(SignedIn { account, channel: &mut self.channel, dialect, host: &self.host })
             }
         }
     }
 
-    fn selected(&mut self) -> Result<Selected<'_>, Stop> {
+    pub fn selected(&mut self) -> Result<Selected<'_>, Stop> {
         match &mut self.state {
             State::Selected(account, selection) => {
-                Ok(Selected { account, selection, enabled: self.enabled, channel: &mut self.channel })
+                let limit = MessageLimit::from(&self.host.config.load().protocol);
+                Ok(Selected { account, selection, enabled: self.enabled, channel: &mut self.channel, limit })
             }
             _ => Err(bad("select a mailbox first")),
         }
@@ -424,51 +495,37 @@ impl Session {
         };
     }
 
+    /// Back to the beginning of the session, with TLS and the client's ID as they are (RFC 8437 §3, §4.1).
+    pub fn forget_user(&mut self) {
+        self.state = State::NotAuthenticated;
+        self.user.clear();
+        self.enabled = Enabled::default();
+        self.notifier = None;
+        self.asked_capability = false;
+        self.bad_lines = 0;
+        self.ticket.signed_out();
+        let config = self.host.config.load();
+        self.login_deadline = Instant::now() + config.limits.login_seconds;
+        // The next command may be here already (RFC 8437 §3), so the octets that came stay.
+        self.channel.framer.set_limits(limits_before_login(&config));
+    }
+
     pub fn leave(&mut self, exit: Exit) {
         self.exit = Some(exit);
     }
-
-    async fn dispatch(&mut self, tag: &str, row: Row, body: Body) -> Answer {
-        match body {
-            Body::Capability => cmd::any::capability(self),
-            Body::Noop | Body::Check => Ok(super::answer::Done::default()),
-            Body::Logout => cmd::any::logout(self),
-            Body::Id(pairs) => cmd::any::id(self, &pairs),
-            Body::StartTls => cmd::login::starttls(self),
-            Body::Authenticate(arguments) => cmd::login::authenticate(self, tag, arguments).await,
-            Body::Login(arguments) => cmd::login::login(self, arguments).await,
-            Body::Enable(names) => cmd::enable::enable(self, &names),
-            Body::Select(arguments) => cmd::select::select(self, arguments, false).await,
-            Body::Examine(arguments) => cmd::select::select(self, arguments, true).await,
-            Body::Close => cmd::select::close(self).await,
-            Body::Unselect => cmd::select::unselect(self),
-            Body::Create(arguments) => cmd::mailbox::create(self.signed_in()?, arguments).await,
-            Body::Delete(name) => cmd::mailbox::delete(self.signed_in()?, name).await,
-            Body::Rename(arguments) => cmd::mailbox::rename(self.signed_in()?, arguments).await,
-            Body::Subscribe(name) => cmd::mailbox::subscribe(self.signed_in()?, name, true).await,
-            Body::Unsubscribe(name) => cmd::mailbox::subscribe(self.signed_in()?, name, false).await,
-            Body::Namespace => cmd::list::namespace(self.signed_in()?),
-            Body::List(arguments) => cmd::list::list(self.signed_in()?, &arguments).await,
-            Body::Lsub(arguments) => cmd::list::lsub(self.signed_in()?, &arguments).await,
-            Body::Status(arguments) => cmd::status::status(self.signed_in()?, arguments).await,
-            Body::Idle => cmd::idle::idle(self).await,
-            Body::Expunge => cmd::expunge::expunge(self.selected()?, None).await,
-            Body::UidExpunge(set) => cmd::expunge::expunge(self.selected()?, Some(&set)).await,
-            Body::Search(arguments) => cmd::search::search(self.selected()?, arguments).await,
-            Body::Fetch(arguments) => cmd::fetch::fetch(self.selected()?, arguments).await,
-            Body::Store(arguments) => cmd::store::store(self.selected()?, arguments).await,
-            Body::Copy(arguments) => cmd::copy::copy(self.selected()?, arguments).await,
-            Body::Move(arguments) => cmd::copy::move_messages(self.selected()?, arguments, row.word).await,
-        }
-    }
 }
 
-/// More flags than a mailbox may have keywords cannot all be stored; said before they are sorted.
-pub fn within_keywords(flags: usize, most: usize) -> Result<(), Stop> {
-    if flags > most + SystemFlag::ALL.len() {
-        return Err(no(Code::Limit, format!("a mailbox may have {most} keywords at most")));
+/// RFC 7888 §4: before login nobody may send much.
+fn limits_before_login(config: &Config) -> Limits {
+    Limits { line_bytes: config.limits.line_bytes_before_login, held_bytes: 4096, literals: 4 }
+}
+
+/// Waits for the listener; without one for ever.
+async fn changed(listener: Option<Listener>) {
+    match listener {
+        Some(mut listener) => listener.changed().await,
+        None => std::future::pending().await,
     }
-    Ok(())
 }
 
 #[cfg(test)]

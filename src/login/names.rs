@@ -45,6 +45,15 @@ pub fn find_user(
     Ok(found.or(other))
 }
 
+/// One text for all ways to write a user, also one who is not there; for keys of tables and of made-up salts.
+pub(super) fn key_of(name: &str, default_domain: &str) -> String {
+    let Ok(name) = canonical(name) else { return name.to_owned() };
+    match name.split_once('@') {
+        Some((local, domain)) if domain == default_domain => local.to_owned(),
+        _ => name,
+    }
+}
+
 /// Whether two texts name one user.
 pub fn are_same(one: &str, other: &str, default_domain: &str) -> bool {
     let (Ok(one), Ok(other)) = (canonical(one), canonical(other)) else { return false };

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::address::AddressKey;
 use super::is_trusted;
@@ -28,12 +28,22 @@ pub struct Sessions {
 struct Table {
     next: u64,
     open: HashMap<u64, Weak<Ticket>>,
-    by_address: HashMap<AddressKey, usize>,
+    by_address: HashMap<AddressKey, OfAddress>,
     by_account: HashMap<AccountId, Vec<u64>>,
+    /// Sessions in which this account acts on behalf of another.
+    acting: HashMap<AccountId, Vec<u64>>,
     /// Accounts whose user is gone. Their numbers never come back, so a log-in that was under way during the removal
     /// finds itself here.
     removed: HashSet<AccountId>,
     is_closing: bool,
+}
+
+/// What is known of one address while it has a session.
+#[derive(Default)]
+struct OfAddress {
+    sessions: usize,
+    /// A permit for each TLS handshake that may go on; made at the first.
+    handshakes: Option<Arc<Semaphore>>,
 }
 
 /// One session's entry. An idle session keeps it, so it is small.
@@ -42,9 +52,16 @@ pub struct Ticket {
     number: u64,
     /// `None`: not counted by address.
     address: Option<AddressKey>,
-    account: Mutex<Option<AccountId>>,
+    user: Mutex<User>,
     end: AtomicU8,
     ended: Notify,
+}
+
+/// Whose a session is, and who acts in it on his behalf.
+#[derive(Default, Clone, Copy)]
+struct User {
+    account: Option<AccountId>,
+    acting: Option<AccountId>,
 }
 
 /// Why a session is told to end.
@@ -127,11 +144,11 @@ impl Sessions {
             return Err(NotAdmitted::Server);
         }
         if let Some(address) = address {
-            let sessions = table.by_address.get(&address).copied().unwrap_or(0);
-            if sessions >= config.limits.sessions_per_address {
-                return Err(NotAdmitted::Address { sessions });
+            let known = table.by_address.entry(address).or_default();
+            if known.sessions >= config.limits.sessions_per_address {
+                return Err(NotAdmitted::Address { sessions: known.sessions });
             }
-            table.by_address.insert(address, sessions + 1);
+            known.sessions += 1;
         }
         table.next += 1;
         let number = table.next;
@@ -139,7 +156,7 @@ impl Sessions {
             sessions: self.clone(),
             number,
             address,
-            account: Mutex::new(None),
+            user: Mutex::default(),
             end: AtomicU8::new(0),
             ended: Notify::new(),
         });
@@ -147,7 +164,7 @@ impl Sessions {
         Ok(ticket)
     }
 
-    /// Tells every session of an account to end; how many there are. After `UserRemoved` no session of that account
+    /// Tells every session of an account to end, those too in which it acts for another; how many there are. After `UserRemoved` no session of that account
     /// begins any more.
     pub fn end_account(&self, account: AccountId, reason: EndReason) -> usize {
         let tickets: Vec<Arc<Ticket>> = {
@@ -155,7 +172,8 @@ impl Sessions {
             if reason == EndReason::UserRemoved {
                 table.removed.insert(account);
             }
-            let numbers = table.by_account.get(&account).map(Vec::as_slice).unwrap_or_default();
+            let of = |table: &HashMap<AccountId, Vec<u64>>| table.get(&account).cloned().unwrap_or_default();
+            let numbers = [of(&table.by_account), of(&table.acting)].concat();
             numbers.iter().filter_map(|number| table.open.get(number)?.upgrade()).collect()
         };
         // Outside the lock: whoever drops the last handle of a ticket takes the lock again.
@@ -183,9 +201,11 @@ impl Sessions {
         self.table().open.len()
     }
 
-    /// How many sessions an account has.
+    /// How many sessions an account has, those too in which it acts for another.
     pub fn count_of(&self, account: AccountId) -> usize {
-        self.table().by_account.get(&account).map_or(0, Vec::len)
+        let table = self.table();
+        let count = |table: &HashMap<AccountId, Vec<u64>>| table.get(&account).map_or(0, Vec::len);
+        count(&table.by_account) + count(&table.acting)
     }
 
     /// Waits until there is no session, at most this long. True: there is none.
@@ -236,7 +256,7 @@ impl Ticket {
                 tracing::info!(user = ?name, sessions, "too many sessions of one user");
                 return Err(NotAdmitted::User { sessions });
             }
-            let before = self.account().replace(account);
+            let before = std::mem::replace(&mut *self.user(), User { account: Some(account), acting: None });
             table.leave(before, self.number);
             table.by_account.entry(account).or_default().push(self.number);
             table.removed.contains(&account)
@@ -247,11 +267,30 @@ impl Ticket {
         Ok(())
     }
 
+    /// Notes who acts on behalf of the user who is signed in now: when he is barred, this session ends too.
+    pub fn acted_by(&self, account: AccountId) {
+        let mut table = self.sessions.table();
+        self.user().acting = Some(account);
+        table.acting.entry(account).or_default().push(self.number);
+    }
+
     /// Notes that this session has no user any more (UNAUTHENTICATE, RFC 8437 §3).
     pub fn signed_out(&self) {
         let mut table = self.sessions.table();
-        let before = self.account().take();
+        let before = std::mem::take(&mut *self.user());
         table.leave(before, self.number);
+    }
+
+    /// Waits until this session's network may begin one more TLS handshake; the permit is for its time. `None`: it is
+    /// not bounded. Whoever is slow at it holds up his own network and nobody else.
+    pub async fn handshake(&self) -> Option<OwnedSemaphorePermit> {
+        let most = self.sessions.config.load().tls.handshakes_per_network;
+        let permits = {
+            let mut table = self.sessions.table();
+            let known = table.by_address.get_mut(&self.address?)?;
+            known.handshakes.get_or_insert_with(|| Arc::new(Semaphore::new(most))).clone()
+        };
+        permits.acquire_owned().await.ok()
     }
 
     /// Why this session is to end, once it is.
@@ -279,18 +318,20 @@ impl Ticket {
         }
     }
 
-    fn account(&self) -> MutexGuard<'_, Option<AccountId>> {
-        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    fn user(&self) -> MutexGuard<'_, User> {
+        self.user.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Table {
-    fn leave(&mut self, account: Option<AccountId>, number: u64) {
-        let Some(account) = account else { return };
-        if let Some(numbers) = self.by_account.get_mut(&account) {
-            numbers.retain(|other| *other != number);
-            if numbers.is_empty() {
-                self.by_account.remove(&account);
+    fn leave(&mut self, user: User, number: u64) {
+        for (table, account) in [(&mut self.by_account, user.account), (&mut self.acting, user.acting)] {
+            let Some(account) = account else { continue };
+            if let Some(numbers) = table.get_mut(&account) {
+                numbers.retain(|other| *other != number);
+                if numbers.is_empty() {
+                    table.remove(&account);
+                }
             }
         }
     }
@@ -298,13 +339,13 @@ impl Table {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let account = self.account().take();
+        let user = std::mem::take(&mut *self.user());
         let mut table = self.sessions.table();
         table.open.remove(&self.number);
-        table.leave(account, self.number);
+        table.leave(user, self.number);
         if let Some(address) = self.address {
             match table.by_address.get_mut(&address) {
-                Some(count) if *count > 1 => *count -= 1,
+                Some(known) if known.sessions > 1 => known.sessions -= 1,
                 _ => drop(table.by_address.remove(&address)),
             }
         }
@@ -404,6 +445,38 @@ mod tests {
         });
         assert!(sessions.wait_empty(Duration::from_secs(10)).await);
         session.await.expect("joined");
+    }
+
+    #[tokio::test]
+    async fn who_acts_for_another_ends_with_himself_too() {
+        let sessions = sessions(|_| {});
+        let ticket = sessions.admit(peer("192.0.2.1")).expect("room");
+        ticket.signed_in(AccountId(7), "anna").expect("room");
+        ticket.acted_by(AccountId(1));
+        assert_eq!((sessions.count_of(AccountId(7)), sessions.count_of(AccountId(1))), (1, 1));
+        ticket.signed_out();
+        assert_eq!((sessions.count_of(AccountId(7)), sessions.count_of(AccountId(1))), (0, 0));
+        ticket.signed_in(AccountId(7), "anna").expect("room");
+        ticket.acted_by(AccountId(1));
+        assert_eq!(sessions.end_account(AccountId(1), EndReason::UserDisabled), 1);
+        assert_eq!(ticket.ended(), Some(EndReason::UserDisabled));
+        drop(ticket);
+        assert_eq!((sessions.count_of(AccountId(7)), sessions.count_of(AccountId(1))), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn slow_handshakes_hold_up_their_own_network_only() {
+        let sessions = sessions(|config| config.tls.handshakes_per_network = 2);
+        let admit = |address| sessions.admit(peer(address)).expect("room");
+        let tickets: Vec<_> = (0..3).map(|_| admit("192.0.2.1")).collect();
+        let _first = tickets[0].handshake().await.expect("counted");
+        let second = tickets[1].handshake().await.expect("counted");
+        let mut third = Box::pin(tickets[2].handshake());
+        assert!(tokio::time::timeout(Duration::from_millis(20), &mut third).await.is_err(), "waits");
+        assert!(admit("192.0.2.2").handshake().await.is_some(), "another network");
+        assert!(admit("127.0.0.1").handshake().await.is_none(), "not bounded");
+        drop(second);
+        assert!(third.await.is_some());
     }
 
     #[test]

@@ -9,10 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use rusqlite::Connection;
 
 use super::error::{Error, Result};
+use super::events::Events;
 use super::flagsets::FlagSets;
 use super::owner::{Queue, lock};
+use super::quota::{QuotaLimits, Usage};
 use super::shared::Shared;
-use super::snapshot::{Members, Membership, Span};
+use super::snapshot::{Counters, Members, Membership, Span};
+use super::turn::newest_modseq;
 use crate::types::{AccountId, ContentId, Keyword, MailboxId, MailboxName, ModSeq, UidValidity};
 
 /// `attrs` bit: the mailbox is there for its children only.
@@ -85,9 +88,7 @@ pub struct State {
     /// HIGHESTMODSEQ.
     pub modseq: ModSeq,
     pub messages: u32,
-    pub unseen: u32,
-    pub deleted: u32,
-    pub bytes: u64,
+    pub counters: Counters,
     /// Keywords in use here, in the order they first came.
     pub keywords: Arc<Vec<Keyword>>,
     /// Expunges up to this modseq may have been forgotten.
@@ -120,17 +121,27 @@ impl Loaded {
     /// Reads a mailbox's spans.
     pub fn read(conn: &Connection, mailbox: MailboxId) -> Result<Self> {
         let mut query = conn.prepare_cached(
-            "SELECT lo, count, unseen, deleted, bytes, max_modseq, members FROM span WHERE mbox = ? ORDER BY lo",
+            "SELECT lo, count, unseen, deleted, deleted_bytes, bytes, max_modseq, members
+             FROM span WHERE mbox = ? ORDER BY lo",
         )?;
         let mut rows = query.query([mailbox.0])?;
         let mut spans = Vec::new();
         while let Some(row) = rows.next()? {
             let (lo, count): (u32, u32) = (row.get(0)?, row.get(1)?);
-            let stored: Option<Vec<u8>> = row.get(6)?;
+            let stored: Option<Vec<u8>> = row.get(7)?;
             let members = Members::restore(lo, count, stored.as_deref())
                 .ok_or_else(|| Error::Fault(format!("span {lo} of mailbox {mailbox} is damaged")))?;
-            let (bytes, max_modseq): (i64, i64) = (row.get(4)?, row.get(5)?);
-            spans.push(Arc::new(Span::stored(members, row.get(2)?, row.get(3)?, bytes as u64, max_modseq as u64)));
+            let (deleted_bytes, bytes, max_modseq): (i64, i64, i64) = (row.get(4)?, row.get(5)?, row.get(6)?);
+            spans.push(Arc::new(Span::stored(
+                members,
+                Counters {
+                    unseen: row.get(2)?,
+                    deleted: row.get(3)?,
+                    deleted_bytes: deleted_bytes as u64,
+                    bytes: bytes as u64,
+                },
+                max_modseq as u64,
+            )));
         }
         Ok(Loaded::new(spans))
     }
@@ -192,20 +203,24 @@ impl Tree {
         }
         let mut query = conn.prepare_cached(
             "SELECT id, parent, name, uidvalidity, uidnext, modseq, recent_from, attrs, special_use, messages, unseen,
-                    deleted, bytes, keywords, expunged_floor, expunged_rows FROM mailbox",
+                    deleted, bytes, keywords, expunged_floor, expunged_rows, deleted_bytes FROM mailbox",
         )?;
         let mut rows = query.query([])?;
         let mut stored: HashMap<i64, Stored> = HashMap::new();
         while let Some(row) = rows.next()? {
             let (modseq, bytes, floor): (i64, i64, i64) = (row.get(5)?, row.get(12)?, row.get(14)?);
+            let deleted_bytes: i64 = row.get(16)?;
             let keywords: String = row.get(13)?;
             let state = State {
                 uid_next: row.get(4)?,
                 modseq: ModSeq(modseq as u64),
                 messages: row.get(9)?,
-                unseen: row.get(10)?,
-                deleted: row.get(11)?,
-                bytes: bytes as u64,
+                counters: Counters {
+                    unseen: row.get(10)?,
+                    deleted: row.get(11)?,
+                    deleted_bytes: deleted_bytes as u64,
+                    bytes: bytes as u64,
+                },
                 keywords: Arc::new(keywords.split_ascii_whitespace().filter_map(Keyword::new).collect()),
                 expunged_floor: ModSeq(floor as u64),
                 expunged_rows: row.get(15)?,
@@ -272,6 +287,11 @@ pub struct AccountState {
     pub commits: AtomicU64,
     tree: RwLock<Arc<Tree>>,
     pub flagsets: FlagSets,
+    pub events: Events,
+    /// What all mailboxes use together.
+    pub usage: RwLock<Usage>,
+    /// Limits of this account's own.
+    pub quota: RwLock<Option<QuotaLimits>>,
     /// Files of bodies that are on disk but whose row is not committed yet: the sweep leaves them.
     pub files_in_flight: Mutex<BTreeSet<String>>,
     /// Content rows written ahead of their messages: the sweep leaves them.
@@ -306,6 +326,9 @@ impl AccountState {
             commits: AtomicU64::new(0),
             tree: RwLock::default(),
             flagsets: FlagSets::default(),
+            events: Events::default(),
+            usage: RwLock::default(),
+            quota: RwLock::default(),
             files_in_flight: Mutex::default(),
             contents_in_flight: Mutex::default(),
             orphans: Mutex::default(),
@@ -316,6 +339,7 @@ impl AccountState {
             shared,
         };
         state.reload(&conn)?;
+        state.events.start(newest_modseq(&conn)?);
         *lock(&state.writer) = Some(conn);
         state.shared.connection_opened(id);
         Ok(state)
@@ -324,7 +348,9 @@ impl AccountState {
     /// Believes what is on disk, and nothing else.
     pub fn reload(&self, conn: &Connection) -> Result<()> {
         self.flagsets.read(conn)?;
+        self.publish_quota(Self::read_quota(conn)?);
         let tree = Tree::read(conn, &self.tree())?;
+        self.publish_usage(Usage::of(&tree));
         self.publish_tree(Arc::new(tree));
         self.is_distrusted.store(false, Ordering::Release);
         Ok(())

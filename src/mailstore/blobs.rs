@@ -114,6 +114,29 @@ pub fn link_from(source_dir: &Path, file: &str, target_dir: &Path) -> Result<Opt
     }
 }
 
+/// The same where linking is not possible: the octets once more, durable when this returns.
+pub fn copy_from(source_dir: &Path, file: &str, target_dir: &Path) -> Result<String> {
+    let mut source = File::open(source_dir.join("blobs").join(file))?;
+    let mut copy = Spill::begin(target_dir)?;
+    let (mut piece, mut hasher) = (vec![0; 256 * 1024], blake3::Hasher::new());
+    loop {
+        match source.read(&mut piece) {
+            Ok(0) => break,
+            Ok(octets) => {
+                hasher.update(&piece[..octets]);
+                copy.write(&piece[..octets])?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let hash = hasher.finalize();
+    if file.get(3..67) != Some(hash.to_hex().as_str()) {
+        return Err(Error::Fault(format!("{file} is not what its name says")));
+    }
+    copy.settle(target_dir, hash.as_bytes())
+}
+
 /// Reads a piece of a stored file. Short only at its end.
 pub fn read_piece(account_dir: &Path, file: &str, content: ContentId, offset: u64, octets: usize) -> Result<Vec<u8>> {
     let opened = File::open(account_dir.join("blobs").join(file));
@@ -174,5 +197,10 @@ mod tests {
         let other = tempfile::tempdir().expect("a folder");
         let linked = link_from(dir.path(), &name, other.path()).expect("links").expect("same file system");
         assert_eq!(read_piece(other.path(), &linked, ContentId(1), 0, 10).expect("reads"), b"abc");
+        let copied = copy_from(dir.path(), &name, other.path()).expect("copies");
+        assert_ne!(copied, linked);
+        assert_eq!(hash_file(&other.path().join("blobs").join(&copied)).expect("reads"), (hash, 3));
+        fs::write(dir.path().join("blobs").join(&name), b"abd").expect("damaged");
+        assert!(matches!(copy_from(dir.path(), &name, other.path()), Err(Error::Fault(_))));
     }
 }

@@ -9,9 +9,9 @@ use rusqlite::Connection;
 use super::account::AccountState;
 use super::blobs;
 use super::error::Result;
-use super::snapshot::{Members, SPAN_UIDS, span_of};
+use super::snapshot::{Counters, Members, SPAN_UIDS, span_of};
 use crate::message::PartTable;
-use crate::types::{FlagSet, SystemFlag};
+use crate::types::FlagSet;
 
 /// Most findings reported for one account; a broken store need not fill the disk with complaints.
 const MOST_FINDINGS: usize = 1000;
@@ -40,19 +40,15 @@ impl Findings {
 }
 
 struct Counted {
-    messages: u64,
-    unseen: u64,
-    deleted: u64,
-    bytes: u64,
+    messages: u32,
+    counters: Counters,
     highest_uid: u32,
     highest_modseq: i64,
 }
 
 struct SpanCount {
     members: Members,
-    unseen: u32,
-    deleted: u32,
-    bytes: u64,
+    counters: Counters,
     max_modseq: i64,
 }
 
@@ -127,40 +123,33 @@ fn check_messages(
         };
         findings.messages += 1;
         *refs.entry(cid).or_default() += 1;
-        let (unseen, deleted) = (!flags.has(SystemFlag::Seen), flags.has(SystemFlag::Deleted));
+        let adds = Counters::of(flags, size);
         let all = counted.entry(mbox).or_insert(Counted {
             messages: 0,
-            unseen: 0,
-            deleted: 0,
-            bytes: 0,
+            counters: Counters::default(),
             highest_uid: 0,
             highest_modseq: 0,
         });
         all.messages += 1;
-        all.unseen += u64::from(unseen);
-        all.deleted += u64::from(deleted);
-        all.bytes += u64::from(size);
+        all.counters.add(&adds);
         all.highest_uid = all.highest_uid.max(uid);
         all.highest_modseq = all.highest_modseq.max(modseq);
         let lo = span_of(uid);
         let span = spans.entry((mbox, lo)).or_insert_with(|| SpanCount {
             members: Members::empty(lo),
-            unseen: 0,
-            deleted: 0,
-            bytes: 0,
+            counters: Counters::default(),
             max_modseq: 0,
         });
         span.members.insert(uid);
-        span.unseen += u32::from(unseen);
-        span.deleted += u32::from(deleted);
-        span.bytes += u64::from(size);
+        span.counters.add(&adds);
         span.max_modseq = span.max_modseq.max(modseq);
     }
-    let mut query = conn.prepare("SELECT mbox, lo, count, unseen, deleted, bytes, max_modseq, members FROM span")?;
+    let mut query =
+        conn.prepare("SELECT mbox, lo, count, unseen, deleted, bytes, max_modseq, members, deleted_bytes FROM span")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let (mbox, lo, count): (i64, u32, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let (bytes, max_modseq): (i64, i64) = (row.get(5)?, row.get(6)?);
+        let max_modseq: i64 = row.get(6)?;
         let stored: Option<Vec<u8>> = row.get(7)?;
         let members = Members::restore(lo, count, stored.as_deref());
         let Some(real) = spans.remove(&(mbox, lo)) else {
@@ -170,8 +159,8 @@ fn check_messages(
         if members.as_ref() != Some(&real.members) {
             findings.add(format!("mailbox {mbox}: the members of span {lo} are not its messages"));
         }
-        let told: (u32, u32) = (row.get(3)?, row.get(4)?);
-        if told != (real.unseen, real.deleted) || bytes as u64 != real.bytes {
+        let told = counters_of(row, [3, 4, 8, 5])?;
+        if told != real.counters {
             findings.add(format!("mailbox {mbox}: the counters of span {lo} are wrong"));
         }
         if max_modseq < real.max_modseq {
@@ -190,13 +179,25 @@ fn check_messages(
     Ok((counted, refs))
 }
 
+/// Counters from the columns of unseen, deleted, deleted_bytes and bytes.
+fn counters_of(row: &rusqlite::Row<'_>, columns: [usize; 4]) -> Result<Counters> {
+    let [unseen, deleted, deleted_bytes, bytes] = columns;
+    let (deleted_bytes, bytes): (i64, i64) = (row.get(deleted_bytes)?, row.get(bytes)?);
+    Ok(Counters {
+        unseen: row.get(unseen)?,
+        deleted: row.get(deleted)?,
+        deleted_bytes: deleted_bytes as u64,
+        bytes: bytes as u64,
+    })
+}
+
 fn check_mailboxes(conn: &Connection, counted: &BTreeMap<i64, Counted>, findings: &mut Findings) -> Result<()> {
     let last_modseq: i64 = conn.query_row("SELECT value FROM meta WHERE key = 'modseq'", [], |row| row.get(0))?;
     let last_validity: i64 =
         conn.query_row("SELECT value FROM meta WHERE key = 'uidvalidity'", [], |row| row.get(0))?;
     let mut query = conn.prepare(
         "SELECT id, parent, name, uidvalidity, uidnext, modseq, messages, unseen, deleted, bytes,
-                (SELECT max(uid) FROM removed WHERE removed.mbox = mailbox.id) FROM mailbox",
+                (SELECT max(uid) FROM removed WHERE removed.mbox = mailbox.id), deleted_bytes FROM mailbox",
     )?;
     let mut rows = query.query([])?;
     let (mut ids, mut parents, mut validities) = (HashSet::new(), HashMap::new(), HashSet::new());
@@ -220,9 +221,8 @@ fn check_mailboxes(conn: &Connection, counted: &BTreeMap<i64, Counted>, findings
         if modseq < real.map_or(1, |r| r.highest_modseq) || modseq > last_modseq {
             findings.add(format!("mailbox {id} ({name}): HIGHESTMODSEQ {modseq} does not cover its messages"));
         }
-        let told: (i64, i64, i64, i64) = (row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?);
-        let counts =
-            real.map_or((0, 0, 0, 0), |r| (r.messages as i64, r.unseen as i64, r.deleted as i64, r.bytes as i64));
+        let told: (u32, Counters) = (row.get(6)?, counters_of(row, [7, 8, 11, 9])?);
+        let counts = real.map_or((0, Counters::default()), |r| (r.messages, r.counters));
         if told != counts {
             findings.add(format!("mailbox {id} ({name}): counters say {told:?}, its messages {counts:?}"));
         }

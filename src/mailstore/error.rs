@@ -12,6 +12,10 @@ pub enum Error {
     NotSelectable,
     #[error("a mailbox of this name is there already")]
     AlreadyExists,
+    #[error("another mailbox has this use already")]
+    UseTaken,
+    #[error("the message is not there any more")]
+    NoSuchMessage,
     /// The order is against a rule of IMAP; the text says which.
     #[error("{0}")]
     Forbidden(&'static str),
@@ -24,6 +28,9 @@ pub enum Error {
     /// The disk is full, or so nearly full that what grows is refused.
     #[error("the mail store's disk is full")]
     DiskFull,
+    /// The account would use more than it may (RFC 9208); the text says more of what.
+    #[error("the quota on {0} is used up")]
+    OverQuota(&'static str),
     /// Stored octets no longer match their hash (RFC 5530 CORRUPTION).
     #[error("stored message content {0} is damaged")]
     Corrupt(ContentId),

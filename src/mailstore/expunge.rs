@@ -53,7 +53,7 @@ impl Turn<'_> {
         let marked: UidRuns = work
             .spans
             .iter()
-            .filter(|span| span.deleted > 0)
+            .filter(|span| span.counters.deleted > 0)
             .map(|span| (span.lo(), span.lo().saturating_add(super::snapshot::SPAN_UIDS - 1)))
             .collect();
         self.rows_of(id, &wanted.intersection(&marked))

@@ -6,8 +6,10 @@ use rusqlite::params;
 
 use super::account::{ATTR_NOSELECT, Live, Loaded, Mailbox, State};
 use super::error::{Error, Result};
-use super::turn::{TreeChange, TreeChangeKind, Turn};
-use crate::types::{MailboxId, MailboxName, ModSeq, UidValidity};
+use super::object_ids;
+use super::snapshot::Counters;
+use super::turn::{ModSeqs, TreeChange, TreeChangeKind, Turn};
+use crate::types::{MailboxId, MailboxName, ModSeq, ObjectId, UidValidity};
 
 /// Most names one account may be subscribed to.
 const SUBSCRIPTIONS: usize = 100_000;
@@ -17,7 +19,8 @@ const SUBSCRIPTIONS: usize = 100_000;
 pub struct Created {
     pub id: MailboxId,
     pub uid_validity: UidValidity,
-    pub modseq: ModSeq,
+    pub modseqs: ModSeqs,
+    pub mailbox_id: ObjectId,
 }
 
 impl Turn<'_> {
@@ -64,9 +67,7 @@ impl Turn<'_> {
             uid_next: 1,
             modseq: ModSeq::FIRST,
             messages: 0,
-            unseen: 0,
-            deleted: 0,
-            bytes: 0,
+            counters: Counters::default(),
             keywords: Arc::default(),
             expunged_floor: ModSeq(0),
             expunged_rows: 0,
@@ -82,6 +83,7 @@ impl Turn<'_> {
             live: Arc::new(Live::new(id, state, 1)),
         });
         self.tree_mut().insert(mailbox.clone());
+        self.growth.mailboxes += 1;
         let change = TreeChange { mailbox: id, kind: TreeChangeKind::Create, name: name.as_str(), old_name: None };
         self.note_change(modseq, &change)?;
         Ok(mailbox)
@@ -107,6 +109,10 @@ impl Turn<'_> {
 
     /// CREATE. A name that is there for its children only becomes a mailbox again.
     pub fn create(&mut self, name: &MailboxName, special_use: &str) -> Result<Created> {
+        let mark = self.mark();
+        self.check_uses(special_use)?;
+        let usual = if special_use.is_empty() { self.usual_use(name) } else { String::new() };
+        let special_use = if special_use.is_empty() { &usual } else { special_use };
         let mut levels = name.levels();
         if levels.next() == Some("INBOX") && levels.next().is_some_and(|second| second.eq_ignore_ascii_case("INBOX")) {
             return Err(Error::Forbidden("a mailbox INBOX below INBOX would be mistaken for INBOX itself"));
@@ -139,8 +145,29 @@ impl Turn<'_> {
             }
         };
         self.subscribe(name, true)?;
-        let modseq = self.next_modseq();
-        Ok(Created { id: mailbox.id, uid_validity: mailbox.uid_validity, modseq })
+        let modseqs = self.modseqs_since(mark);
+        let mailbox_id = object_ids::of_mailbox(self.account.id, &mailbox);
+        Ok(Created { id: mailbox.id, uid_validity: mailbox.uid_validity, modseqs, mailbox_id })
+    }
+
+    /// What a mailbox of this name is for in a new account, when no other has that use: somebody who deletes Sent and
+    /// makes it again, or whose program makes it, wants the same as before.
+    // RFC 6154 §3: a server may give a use to a mailbox that is made without one.
+    fn usual_use(&self, name: &MailboxName) -> String {
+        let usual = self.account.shared.options.new_account_mailboxes.iter().find(|(own, _)| own == name.as_str());
+        let free = usual.filter(|(_, special_use)| self.check_uses(special_use).is_ok());
+        free.map(|(_, special_use)| special_use.clone()).unwrap_or_default()
+    }
+
+    /// A use is one mailbox's (RFC 6154 §3 leaves that to the server): programs that look for Sent must not find two.
+    fn check_uses(&self, special_use: &str) -> Result<()> {
+        let tree = self.tree();
+        let is_taken =
+            |wanted: &str| tree.iter().any(|m| m.special_use.split_ascii_whitespace().any(|own| own == wanted));
+        if special_use.split_ascii_whitespace().any(is_taken) {
+            return Err(Error::UseTaken);
+        }
+        Ok(())
     }
 
     /// DELETE. Its messages go where expunged ones go. With children the name stays, for them only.
@@ -176,6 +203,7 @@ impl Turn<'_> {
         }
         self.mark_gone(mailbox.id, modseq)?;
         self.tree_mut().remove(name);
+        self.growth.mailboxes -= 1;
         let kind = TreeChangeKind::Delete;
         self.note_change(modseq, &TreeChange { mailbox: mailbox.id, kind, name: name.as_str(), old_name: None })?;
         if has_children {
@@ -226,8 +254,15 @@ impl Turn<'_> {
         for old in &moved {
             tree.remove(&old.name);
         }
-        for new in renamed {
-            tree.insert(new);
+        for new in &renamed {
+            tree.insert(new.clone());
+        }
+        // Whoever saw the mailbox goes on seeing it. The old names stay subscribed: RFC 3501 §6.3.9 forbids to take
+        // them away.
+        for (old, new) in moved.iter().zip(&renamed) {
+            if self.tree().subscriptions.contains(old.name.as_str()) {
+                self.subscribe(&new.name, true)?;
+            }
         }
         let modseq = self.next_modseq();
         self.note_change(

@@ -99,6 +99,41 @@ mod tests {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/stores/mail-v{version}.db"))
     }
 
+    /// Makes the stored file of the present version, when PILLARBOX_STORE_FILE is set: to be done once, when a version
+    /// is released, and never again for it.
+    #[test]
+    fn the_present_version_can_be_stored() {
+        use crate::mailstore::{MailStore, NewMessage, Options, View};
+        use crate::types::{AccountId, Flag, FlagSet, MailboxName, SystemFlag, UidRuns};
+
+        let dir = tempfile::tempdir().expect("a folder");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let place = async |store: &MailStore| -> Result<View> {
+            let account = store.account(AccountId(1)).await?;
+            for (number, text) in ["one", "two", "three", "four"].iter().enumerate() {
+                let mut draft = account.draft();
+                let subject = format!("Subject: {text}\r\nMessage-ID: <{number}@x.test>\r\n\r\n{text}\r\n");
+                draft.write(subject.as_bytes()).await?;
+                let flag = if number == 3 { Flag::System(SystemFlag::Deleted) } else { Flag::System(SystemFlag::Seen) };
+                let flags = FlagSet::from_iter([flag]);
+                let message = NewMessage { prepared: draft.finish().await?, flags, internal_date: None };
+                account.place(&MailboxName::inbox(), vec![message]).await?;
+            }
+            let view = account.open(&MailboxName::inbox(), false).await?;
+            view.expunge(Some(UidRuns::range(1, 9))).await?;
+            Ok(view)
+        };
+        let store = MailStore::open(dir.path(), Options::default()).expect("opens");
+        let count = runtime.block_on(place(&store)).expect("is placed").membership().count();
+        store.close();
+        assert_eq!(count, 4, "this view was not told of the expunge");
+        let file = dir.path().join("accounts/1/mail.db");
+        assert_eq!(version(&open(&file).expect("opens again")), Ok(VERSION));
+        if std::env::var_os("PILLARBOX_STORE_FILE").is_some() {
+            fs::copy(&file, stored(VERSION)).expect("is stored");
+        }
+    }
+
     /// Every version ever released opens with this program, with what was in it.
     #[test]
     fn every_stored_old_file_opens() {

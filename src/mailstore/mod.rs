@@ -4,30 +4,41 @@
 
 mod account;
 mod across;
+pub mod aliases;
+mod binary;
 mod blobs;
 mod care;
 mod changes;
 mod check;
+mod commit;
 mod connection;
 mod copy;
 mod crash;
 pub mod directory;
 mod draft;
 mod error;
+mod events;
 mod expunge;
 mod flagsets;
+mod gather;
 mod import;
 pub mod lock;
 mod mailboxes;
 mod migrate;
+mod object_ids;
 mod orders;
 mod owner;
 mod pages;
 mod place;
+mod quota;
+mod reading;
+mod received;
+mod search;
 mod shared;
 mod snapshot;
 mod space;
 mod store_flags;
+mod streams;
 mod sweep;
 mod turn;
 mod view;
@@ -48,17 +59,23 @@ pub use check::Findings;
 pub use copy::Copied;
 pub use draft::{Draft, Prepared};
 pub use error::{Error, Result};
+pub use events::{Event, Kinds, News, What};
 pub use flagsets::{Interned, Table as FlagTable};
+pub use gather::{Gather, Sorting, Threading};
 pub use import::{Adopt, Adopted, ImportKey, ImportOutcome, ImportedBatch, ImportedMessage};
 pub use mailboxes::Created;
 pub use orders::{Listed, Status};
-pub use pages::{BodyStream, PAGE_BYTES, Page, PageRow, Piece, Wanted, WantedSection};
+pub use pages::{Decoded, PAGE_BYTES, Page, PageRow, Piece, Wanted, WantedBinary, WantedSection, without_nul};
 pub use place::{NewMessage, Placed};
+pub use quota::{QuotaLimits, Usage};
+pub use received::Received;
 pub use shared::Options;
 pub use snapshot::{Membership, Row};
 pub use space::make_room_to_start;
 pub use store_flags::{FlagsSet, SetFlags};
+pub use streams::{BodyStream, DecodedPart, DecodedStream};
 pub use sweep::Swept;
+pub use turn::{ModSeqs, TreeChangeKind};
 pub use view::{Changes, View};
 
 use crate::hub::Hub;
@@ -148,6 +165,11 @@ impl MailStore {
         }
     }
 
+    /// Puts other configured limits in force, for all accounts that have none of their own.
+    pub fn set_quota_defaults(&self, limits: QuotaLimits) {
+        self.shared.set_quota_defaults(limits);
+    }
+
     /// True when so little disk is left that what grows is refused.
     pub fn is_disk_low(&self) -> bool {
         self.shared.space.is_low()
@@ -182,6 +204,7 @@ impl MailStore {
             account.close_connections();
         }
         self.shared.readers.close();
+        self.shared.scanners.close();
         self.shared.writers.close();
     }
 }

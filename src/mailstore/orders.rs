@@ -6,12 +6,14 @@ use std::sync::atomic::Ordering;
 
 use super::account::Mailbox;
 use super::error::{Error, Result};
+use super::object_ids;
 use super::store_flags::{FlagsSet, SetFlags};
 use super::sweep::Swept;
+use super::turn::{ModSeqs, Turn};
 use super::view::View;
 use super::{Account, Copied, Created};
 use crate::metrics::METRICS;
-use crate::types::{AccountId, MailboxName, ModSeq, UidRuns, UidValidity};
+use crate::types::{AccountId, MailboxId, MailboxName, ModSeq, ObjectId, UidRuns, UidValidity};
 
 /// A mailbox's counters, as STATUS tells them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,16 +22,20 @@ pub struct Status {
     pub recent: u32,
     pub unseen: u32,
     pub deleted: u32,
+    /// Octets of the messages marked `\Deleted`.
+    pub deleted_bytes: u64,
     /// Octets of all messages.
     pub bytes: u64,
     pub uid_next: u32,
     pub uid_validity: UidValidity,
     pub modseq: ModSeq,
+    pub mailbox_id: ObjectId,
 }
 
 /// A line of the mailbox list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
+    pub id: MailboxId,
     pub name: MailboxName,
     pub is_noselect: bool,
     pub has_children: bool,
@@ -40,6 +46,11 @@ pub struct Listed {
 impl Account {
     pub fn id(&self) -> AccountId {
         self.state.id
+    }
+
+    /// The present, by the store's clock, in seconds since 1970.
+    pub fn now_secs(&self) -> i64 {
+        self.state.shared.clock.now_secs()
     }
 
     /// Gives a new account its INBOX and the folders every mail program looks for.
@@ -79,6 +90,7 @@ impl Account {
         let listed = tree
             .iter()
             .map(|mailbox| Listed {
+                id: mailbox.id,
                 is_noselect: mailbox.is_noselect,
                 has_children: parents.contains(mailbox.name.as_str()),
                 is_subscribed: tree.subscriptions.contains(mailbox.name.as_str()),
@@ -91,10 +103,43 @@ impl Account {
         (listed, lone)
     }
 
+    /// The line of one mailbox; `None`: there is none of this name.
+    pub fn listed(&self, name: &MailboxName) -> Option<Listed> {
+        let tree = self.state.tree();
+        tree.named(name).map(|mailbox| Listed {
+            id: mailbox.id,
+            is_noselect: mailbox.is_noselect,
+            has_children: tree.has_children(name),
+            is_subscribed: tree.subscriptions.contains(name.as_str()),
+            special_use: mailbox.special_use.clone(),
+            name: name.clone(),
+        })
+    }
+
+    /// True when the name is subscribed, whether there is a mailbox or not.
+    pub fn is_subscribed(&self, name: &MailboxName) -> bool {
+        self.state.tree().subscriptions.contains(name.as_str())
+    }
+
+    /// What a mailbox is called now.
+    pub fn name_of(&self, mailbox: MailboxId) -> Option<MailboxName> {
+        self.state.tree().with_id(mailbox).map(|mailbox| mailbox.name.clone())
+    }
+
     /// The mailbox of this name, if it can take messages.
     pub fn find(&self, name: &MailboxName) -> Result<Arc<Mailbox>> {
         let mailbox = self.state.tree().named(name).cloned().ok_or(Error::NoSuchMailbox)?;
         if mailbox.is_noselect { Err(Error::NotSelectable) } else { Ok(mailbox) }
+    }
+
+    /// The one mailbox whose name differs from `name` in the case of letters only. `None`: there is none, or several.
+    pub fn only_alike(&self, name: &MailboxName) -> Option<Arc<Mailbox>> {
+        let lower = |name: &MailboxName| name.as_str().chars().flat_map(char::to_lowercase).collect::<String>();
+        let (tree, wanted) = (self.state.tree(), lower(name));
+        let is_alike = |mailbox: &&Arc<Mailbox>| !mailbox.is_noselect && lower(&mailbox.name) == wanted;
+        let mut alike = tree.iter().filter(is_alike);
+        let first = alike.next()?.clone();
+        alike.next().is_none().then_some(first)
     }
 
     /// STATUS: from counters, whatever the mailbox's size.
@@ -111,12 +156,14 @@ impl Account {
         Ok(Status {
             messages: state.messages,
             recent,
-            unseen: state.unseen,
-            deleted: state.deleted,
-            bytes: state.bytes,
+            unseen: state.counters.unseen,
+            deleted: state.counters.deleted,
+            deleted_bytes: state.counters.deleted_bytes,
+            bytes: state.counters.bytes,
             uid_next: state.uid_next,
             uid_validity: mailbox.uid_validity,
             modseq: state.modseq,
+            mailbox_id: object_ids::of_mailbox(self.state.id, &mailbox),
         })
     }
 
@@ -137,21 +184,30 @@ impl Account {
     }
 
     /// DELETE.
-    pub async fn delete(&self, name: &MailboxName) -> Result<()> {
+    pub async fn delete(&self, name: &MailboxName) -> Result<ModSeqs> {
         let name = name.clone();
-        self.state.order(move |turn| turn.delete(&name)).await
+        self.tree_order(move |turn| turn.delete(&name)).await
     }
 
     /// RENAME.
-    pub async fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
+    pub async fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<ModSeqs> {
         let (from, to) = (from.clone(), to.clone());
-        self.state.order(move |turn| turn.rename(&from, &to)).await
+        self.tree_order(move |turn| turn.rename(&from, &to)).await
     }
 
     /// SUBSCRIBE or UNSUBSCRIBE.
-    pub async fn subscribe(&self, name: &MailboxName, is_on: bool) -> Result<()> {
+    pub async fn subscribe(&self, name: &MailboxName, is_on: bool) -> Result<ModSeqs> {
         let name = name.clone();
-        self.state.order(move |turn| turn.subscribe(&name, is_on).map(|_| ())).await
+        self.tree_order(move |turn| turn.subscribe(&name, is_on).map(|_| ())).await
+    }
+
+    async fn tree_order(&self, mut run: impl FnMut(&mut Turn<'_>) -> Result<()> + Send + 'static) -> Result<ModSeqs> {
+        let order = self.state.order(move |turn| {
+            let mark = turn.mark();
+            run(turn)?;
+            Ok(turn.modseqs_since(mark))
+        });
+        order.await
     }
 
     /// Lets go of what was removed longer than `keep_secs` ago; the housekeeping thread does the same by itself.

@@ -51,11 +51,22 @@ impl std::fmt::Debug for JobQueue {
 
 impl Pool {
     pub fn new(name: &str, threads: usize) -> std::io::Result<Self> {
+        Self::with_niceness(name, threads, 0)
+    }
+
+    /// Threads that give way to all others when there is more to do than cores.
+    pub fn with_niceness(name: &str, threads: usize, niceness: i32) -> std::io::Result<Self> {
         let queue = Arc::new(JobQueue::default());
         let threads = (0..threads)
             .map(|n| {
                 let queue = queue.clone();
-                std::thread::Builder::new().name(format!("{name}-{n}")).spawn(move || queue.work())
+                std::thread::Builder::new().name(format!("{name}-{n}")).spawn(move || {
+                    // On Linux this is the thread's own value. Without it the work is merely less polite.
+                    if niceness != 0 && rustix::process::nice(niceness).is_err() {
+                        tracing::debug!("a store thread could not lower its priority");
+                    }
+                    queue.work();
+                })
             })
             .collect::<std::io::Result<Vec<_>>>()?;
         Ok(Pool { queue, threads: Mutex::new(threads) })
@@ -156,13 +167,33 @@ impl AccountState {
         self: &Arc<Self>,
         question: impl FnOnce(&Connection, &AccountState) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.visit_later(question).await
+        self.visit_on(&self.shared.readers, question).await
+    }
+
+    /// Runs a question that may compute for long, on threads that do not keep short ones waiting.
+    pub async fn long_visit<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&Connection, &AccountState) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.visit_on(&self.shared.scanners, question).await
     }
 
     /// Queues a question at once; the future only waits for the answer. So a caller can have the
     /// next page read while it sends the last one.
     pub fn visit_later<T: Send + 'static, F>(
         self: &Arc<Self>,
+        is_long: bool,
+        question: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    where
+        F: FnOnce(&Connection, &AccountState) -> Result<T> + Send + 'static,
+    {
+        self.visit_on(if is_long { &self.shared.scanners } else { &self.shared.readers }, question)
+    }
+
+    fn visit_on<T: Send + 'static, F>(
+        self: &Arc<Self>,
+        pool: &Pool,
         question: F,
     ) -> impl Future<Output = Result<T>> + Send + use<T, F>
     where
@@ -170,7 +201,7 @@ impl AccountState {
     {
         let (reply, answer) = oneshot::channel();
         let state = self.clone();
-        self.shared.readers.run(move || {
+        pool.run(move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| state.with_reader(|conn| question(conn, &state))))
                 .unwrap_or_else(|_| Err(Error::Fault("a visit ended in a panic".into())));
             if let Err(Error::Fault(text)) = &outcome {

@@ -4,28 +4,20 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use rusqlite::blob::Blob;
-use rusqlite::{Connection, MAIN_DB, OptionalExtension, params};
-
-use super::account::AccountState;
-use super::blobs;
 use super::error::{Error, Result};
-use super::owner::lock;
+use super::object_ids;
+use super::reading::{HEADER_BYTES, Reader};
 use super::snapshot::Row;
+use super::streams::{DecodedPart, note_corruption};
 use super::view::View;
-use crate::message::{self, Located, PartTable, filter_header, locate};
-use crate::metrics::METRICS;
+use crate::message::{self, Letters, Located, PartTable, filter_header, locate};
 use crate::types::date::DateTime;
-use crate::types::{ContentId, MailboxId, SectionText, Uid};
+use crate::types::{MailboxId, ObjectId, SectionText};
 
 /// A page is closed once it holds this much; one more message may go over it.
 pub const PAGE_BYTES: usize = 64 * 1024;
 /// What a page carries of one message at most; more is streamed.
-const IN_PAGE_BYTES: u64 = 128 * 1024;
-/// A header block larger than this is not filtered by field: nobody but an attacker has one.
-const HEADER_BYTES: u64 = 8 << 20;
-/// A streamed body comes in pieces of this size.
-const PIECE_BYTES: usize = 256 * 1024;
+pub const IN_PAGE_BYTES: u64 = 128 * 1024;
 
 /// One section a client asked for.
 #[derive(Debug, Clone)]
@@ -36,13 +28,47 @@ pub struct WantedSection {
     pub partial: Option<(u64, u64)>,
 }
 
+/// A part whose decoded octets, or only their number, a client asked for (RFC 3516).
+#[derive(Debug, Clone)]
+pub struct WantedBinary {
+    /// Empty for the message itself.
+    pub path: Vec<u32>,
+    /// First decoded octet and most octets.
+    pub partial: Option<(u64, u64)>,
+    pub is_size_only: bool,
+}
+
 /// What a page has to hold for each message.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    pub internal_date: bool,
+    /// INTERNALDATE and the save date.
+    pub dates: bool,
     pub envelope: bool,
     pub bodystructure: bool,
+    /// How ENVELOPE and BODYSTRUCTURE are written.
+    pub letters: Letters,
+    /// Sections are given as they are stored, NUL and all.
+    pub keeps_nul: bool,
+    pub preview: bool,
+    pub email_id: bool,
+    pub thread_id: bool,
     pub sections: Vec<WantedSection>,
+    pub binaries: Vec<WantedBinary>,
+}
+
+impl Wanted {
+    /// True when the hot columns are not enough.
+    pub fn is_anything(&self) -> bool {
+        self.dates || self.is_described() || self.preview || self.email_id || self.thread_id || self.is_octets()
+    }
+
+    fn is_described(&self) -> bool {
+        self.envelope || self.bodystructure
+    }
+
+    fn is_octets(&self) -> bool {
+        !self.sections.is_empty() || !self.binaries.is_empty()
+    }
 }
 
 /// The octets of a section, or where to get them.
@@ -56,14 +82,35 @@ pub enum Piece {
     Stream { offset: u64, octets: u64 },
 }
 
+/// The decoded octets of a part, or where to get them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decoded {
+    /// The message has no such part.
+    Missing,
+    /// Its encoding is unknown or broken.
+    Undecodable,
+    /// How many there are; that was all that was asked.
+    Size(u64),
+    /// In the page's octets.
+    Octets(Range<usize>),
+    /// Too large for a page: see [`View::stream_decoded`].
+    Stream(DecodedPart),
+}
+
 /// One message in a page; the ranges are of the page's octets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct PageRow {
-    pub internal_date: Option<DateTime>,
+    /// INTERNALDATE, and the save date in seconds since 1970.
+    pub dates: Option<(DateTime, i64)>,
     pub envelope: Range<usize>,
     pub bodystructure: Range<usize>,
+    /// UTF-8.
+    pub preview: Range<usize>,
+    pub email_id: Option<ObjectId>,
+    pub thread_id: Option<ObjectId>,
     /// As many as were wanted, in that order.
     pub sections: Vec<Piece>,
+    pub binaries: Vec<Decoded>,
 }
 
 /// Answers for the first so many of the rows asked for, never for none of them.
@@ -82,96 +129,13 @@ impl View {
         wanted: Arc<Wanted>,
     ) -> impl Future<Output = Result<Page>> + Send + use<> {
         let mailbox = self.mailbox();
-        self.account().state.visit_later(move |conn, account| {
-            let mut reader = Reader { conn, account, blob: None };
+        // Decoding takes long for a large part, and must not keep others waiting.
+        let is_long = !wanted.binaries.is_empty();
+        self.account().state.visit_later(is_long, move |conn, account| {
+            let mut reader = Reader::new(conn, account);
             reader.page(mailbox, rows.get(from..).unwrap_or(&[]), &wanted)
         })
     }
-
-    /// Begins to stream octets of a message's body.
-    pub fn stream(&self, content: ContentId, size: u32, offset: u64, octets: u64) -> BodyStream {
-        let is_whole = offset == 0 && octets == u64::from(size);
-        BodyStream {
-            account: self.account().state,
-            content,
-            at: offset,
-            left: octets,
-            check: is_whole.then(|| Box::new(blake3::Hasher::new())),
-            source: None,
-        }
-    }
-}
-
-/// A body that comes in pieces. When the whole of it was asked for, the last piece comes only after
-/// the hash was found right; until then the caller must not have ended the literal.
-pub struct BodyStream {
-    account: Arc<AccountState>,
-    content: ContentId,
-    at: u64,
-    left: u64,
-    check: Option<Box<blake3::Hasher>>,
-    source: Option<([u8; 32], Option<String>)>,
-}
-
-impl BodyStream {
-    /// The next piece, or `None` at the end. `Corrupt`: the octets are not what was stored.
-    pub async fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        let (content, at) = (self.content, self.at);
-        let octets = self.left.min(PIECE_BYTES as u64) as usize;
-        let source = self.source.take();
-        let (piece, source) = self
-            .account
-            .visit(move |conn, account| {
-                let source = match source {
-                    Some(source) => source,
-                    None => source_of(conn, content)?,
-                };
-                let piece = match &source.1 {
-                    Some(file) => blobs::read_piece(&account.dir, file, content, at, octets)?,
-                    None => {
-                        let blob = conn.blob_open(MAIN_DB, "body", "data", i64::from(content.0), true)?;
-                        let mut piece = vec![0; octets];
-                        blob.read_at_exact(&mut piece, at as usize).map_err(|_| Error::Corrupt(content))?;
-                        piece
-                    }
-                };
-                Ok((piece, source))
-            })
-            .await
-            .inspect_err(|error| note_corruption(&self.account, error))?;
-        let is_short = piece.len() < octets;
-        self.at += piece.len() as u64;
-        self.left -= piece.len() as u64;
-        if let Some(hasher) = &mut self.check {
-            hasher.update(&piece);
-        }
-        let is_wrong = self.left == 0 && self.check.as_ref().is_some_and(|h| *h.finalize().as_bytes() != source.0);
-        if is_short || is_wrong {
-            let error = Error::Corrupt(content);
-            note_corruption(&self.account, &error);
-            return Err(error);
-        }
-        self.source = Some(source);
-        Ok(Some(piece))
-    }
-}
-
-fn note_corruption(account: &AccountState, error: &Error) {
-    if let Error::Corrupt(content) = error {
-        METRICS.bodies_corrupt.add(1);
-        tracing::error!(account = account.id.0, content = content.0, "a stored body does not match its hash");
-        lock(&account.corrupt).insert(*content);
-    }
-}
-
-fn source_of(conn: &Connection, content: ContentId) -> Result<([u8; 32], Option<String>)> {
-    conn.prepare_cached("SELECT hash, file FROM content WHERE id = ?")?
-        .query_row([content.0], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?
-        .ok_or(Error::Corrupt(content))
 }
 
 /// Where a section's text lies, as the message room names it.
@@ -185,11 +149,14 @@ fn place_of(text: &SectionText) -> message::SectionText {
     }
 }
 
-struct Reader<'c> {
-    conn: &'c Connection,
-    account: &'c AccountState,
-    /// Reopened from body to body, which costs less than opening.
-    blob: Option<Blob<'c>>,
+/// A literal cannot carry NUL (RFC 3501 §9, CHAR8), and a message may hold some all the same: BINARY tells it as it
+/// is, and elsewhere each stands as another octet, so that sizes stay true.
+pub fn without_nul(octets: &mut [u8]) {
+    let mut from = 0;
+    while let Some(at) = octets.get(from..).and_then(|rest| memchr::memchr(0, rest)) {
+        octets[from + at] = 0x80;
+        from += at + 1;
+    }
 }
 
 impl Reader<'_> {
@@ -216,46 +183,36 @@ impl Reader<'_> {
     }
 
     fn one(&mut self, mailbox: MailboxId, row: &Row, wanted: &Wanted, out: &mut Vec<u8>) -> Result<PageRow> {
-        let internal_date = wanted.internal_date.then(|| self.internal_date(mailbox, row.uid)).transpose()?;
-        let envelope = self.described(wanted.envelope, "SELECT envelope FROM structure WHERE cid = ?", row, out)?;
-        let bodystructure =
-            self.described(wanted.bodystructure, "SELECT bodystructure FROM structure WHERE cid = ?", row, out)?;
+        let mut one = PageRow::default();
+        if wanted.dates {
+            one.dates = Some(self.dates(mailbox, row.uid)?);
+        }
+        if wanted.envelope || wanted.bodystructure {
+            (one.envelope, one.bodystructure) = self.description(row, wanted, out)?;
+        }
+        if wanted.preview {
+            let from = out.len();
+            self.preview(row, out)?;
+            one.preview = from..out.len();
+        }
+        if wanted.email_id {
+            one.email_id = Some(object_ids::email_of(self.conn, row.content)?);
+        }
+        if wanted.thread_id {
+            one.thread_id = Some(object_ids::thread_of(self.conn, row.content)?);
+        }
         let mut parts = None;
-        let mut sections = Vec::with_capacity(wanted.sections.len());
         for section in &wanted.sections {
-            sections.push(self.section(section, row, &mut parts, out)?);
-        }
-        Ok(PageRow { internal_date, envelope, bodystructure, sections })
-    }
-
-    fn described(&self, is_wanted: bool, sql: &str, row: &Row, out: &mut Vec<u8>) -> Result<Range<usize>> {
-        let from = out.len();
-        if is_wanted {
-            let mut query = self.conn.prepare_cached(sql)?;
-            let mut found = query.query([row.content.0])?;
-            let stored = found.next()?.ok_or(Error::Corrupt(row.content))?;
-            out.extend_from_slice(stored.get_ref(0)?.as_blob().map_err(|_| Error::Corrupt(row.content))?);
-        }
-        Ok(from..out.len())
-    }
-
-    fn internal_date(&self, mailbox: MailboxId, uid: Uid) -> Result<DateTime> {
-        for sql in [
-            "SELECT idate, idate_zone FROM message WHERE mbox = ? AND uid = ?",
-            "SELECT idate, idate_zone FROM removed WHERE mbox = ? AND uid = ?",
-        ] {
-            let found = self
-                .conn
-                .prepare_cached(sql)?
-                .query_row(params![mailbox.0, uid.0], |row| {
-                    Ok(DateTime { unix_seconds: row.get(0)?, zone_minutes: row.get(1)? })
-                })
-                .optional()?;
-            if let Some(date) = found {
-                return Ok(date);
+            let from = out.len();
+            one.sections.push(self.section(section, row, &mut parts, out)?);
+            if !wanted.keeps_nul {
+                without_nul(&mut out[from..]);
             }
         }
-        Err(Error::Fault(format!("message {uid} of mailbox {mailbox} is neither here nor removed")))
+        for binary in &wanted.binaries {
+            one.binaries.push(self.binary(binary, row, &mut parts, out)?);
+        }
+        Ok(one)
     }
 
     fn section(
@@ -267,16 +224,16 @@ impl Reader<'_> {
     ) -> Result<Piece> {
         let is_whole = wanted.path.is_empty() && matches!(wanted.text, SectionText::Whole);
         if is_whole && wanted.partial.is_none() {
-            return self.whole(row, out);
+            let from = out.len();
+            return Ok(match self.whole(row, out)? {
+                true => Piece::Octets(from..out.len()),
+                false => Piece::Stream { offset: 0, octets: u64::from(row.size) },
+            });
         }
         let located = if is_whole {
             Some(Located::Octets(0..u64::from(row.size)))
         } else {
-            let table = match parts {
-                Some(table) => table,
-                None => parts.insert(self.part_table(row)?),
-            };
-            locate(table, &wanted.path, place_of(&wanted.text))
+            locate(self.table(row, parts)?, &wanted.path, place_of(&wanted.text))
         };
         match located {
             None => Ok(Piece::Missing),
@@ -304,38 +261,6 @@ impl Reader<'_> {
         }
     }
 
-    fn part_table(&self, row: &Row) -> Result<PartTable> {
-        let stored: Option<Vec<u8>> = self
-            .conn
-            .prepare_cached("SELECT parts FROM structure WHERE cid = ?")?
-            .query_row([row.content.0], |row| row.get(0))
-            .optional()?;
-        stored.and_then(|octets| PartTable::decode(&octets).ok()).ok_or(Error::Corrupt(row.content))
-    }
-
-    /// A whole inline body is verified before its first octet goes out; a file while it streams.
-    fn whole(&mut self, row: &Row, out: &mut Vec<u8>) -> Result<Piece> {
-        if lock(&self.account.corrupt).contains(&row.content) {
-            return Err(Error::Corrupt(row.content));
-        }
-        let mut query = self.conn.prepare_cached(
-            "SELECT c.hash, c.file, b.data FROM content c LEFT JOIN body b ON b.id = c.id WHERE c.id = ?",
-        )?;
-        let mut found = query.query([row.content.0])?;
-        let stored = found.next()?.ok_or(Error::Corrupt(row.content))?;
-        if stored.get_ref(1)?.as_str_or_null().is_ok_and(|file| file.is_some()) {
-            return Ok(Piece::Stream { offset: 0, octets: u64::from(row.size) });
-        }
-        let body = stored.get_ref(2)?.as_blob().map_err(|_| Error::Corrupt(row.content))?;
-        let hash = stored.get_ref(0)?.as_blob().map_err(|_| Error::Corrupt(row.content))?;
-        if blake3::hash(body).as_bytes() != hash || body.len() != row.size as usize {
-            return Err(Error::Corrupt(row.content));
-        }
-        let from = out.len();
-        out.extend_from_slice(body);
-        Ok(Piece::Octets(from..out.len()))
-    }
-
     fn octets(&mut self, row: &Row, range: Range<u64>, out: &mut Vec<u8>) -> Result<Piece> {
         let octets = range.end - range.start;
         if octets > IN_PAGE_BYTES {
@@ -346,29 +271,11 @@ impl Reader<'_> {
         Ok(Piece::Octets(from..out.len()))
     }
 
-    fn read(&mut self, row: &Row, range: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
-        let octets = usize::try_from(range.end - range.start).map_err(|_| Error::TooLarge)?;
-        if octets == 0 {
-            return Ok(());
+    /// The message's table of parts, read when it is first needed.
+    pub fn table<'t>(&self, row: &Row, parts: &'t mut Option<PartTable>) -> Result<&'t PartTable> {
+        match parts {
+            Some(table) => Ok(table),
+            None => Ok(parts.insert(self.part_table(row)?)),
         }
-        if row.size as usize > blobs::INLINE_BYTES {
-            let (_, file) = source_of(self.conn, row.content)?;
-            let file = file.ok_or(Error::Corrupt(row.content))?;
-            let piece = blobs::read_piece(&self.account.dir, &file, row.content, range.start, octets)?;
-            if piece.len() < octets {
-                return Err(Error::Corrupt(row.content));
-            }
-            out.extend_from_slice(&piece);
-            return Ok(());
-        }
-        let id = i64::from(row.content.0);
-        match &mut self.blob {
-            Some(blob) => blob.reopen(id)?,
-            None => self.blob = Some(self.conn.blob_open(MAIN_DB, "body", "data", id, true)?),
-        }
-        let Some(blob) = &self.blob else { return Err(Error::Unavailable) };
-        let from = out.len();
-        out.resize(from + octets, 0);
-        blob.read_at_exact(&mut out[from..], range.start as usize).map_err(|_| Error::Corrupt(row.content))
     }
 }

@@ -11,10 +11,14 @@ use super::draft::{Body, Prepared};
 use super::error::{Error, Result};
 use super::snapshot::Row;
 use super::turn::Turn;
+use super::view::View;
 use crate::message::{DESCRIPTION_VERSION, ReferenceRole};
 use crate::metrics::METRICS;
 use crate::types::date::DateTime;
 use crate::types::{ContentId, FlagSet, MailboxName, ModSeq, UidRuns, UidValidity};
+
+/// How many of a message's references are looked up to find its thread, from the nearest on.
+const THREAD_REFERENCES: usize = 32;
 
 /// Drafts of one command that are together larger than this are written ahead of their placing.
 const AHEAD_BYTES: usize = 4 << 20;
@@ -40,10 +44,7 @@ pub struct Placed {
 impl Account {
     /// Places messages into a mailbox, all or none. When this returns they would survive a power cut.
     pub async fn place(&self, mailbox: &MailboxName, messages: Vec<NewMessage>) -> Result<Placed> {
-        if self.state.shared.space.is_low() {
-            crate::metrics::METRICS.disk_low_refusals.add(1);
-            return Err(Error::DiskFull);
-        }
+        self.room()?;
         let bytes: usize = messages.iter().map(|m| m.prepared.inline_bytes()).sum();
         let messages = Arc::new(messages);
         let mut ahead = Ahead { account: self, contents: Vec::new() };
@@ -58,6 +59,27 @@ impl Account {
             })
             .await?;
         METRICS.messages_placed.add(count as u64);
+        Ok(placed)
+    }
+}
+
+impl View {
+    /// REPLACE (RFC 8508): places a message and takes another one of this view away, both or neither.
+    pub async fn replace(&self, uid: u32, mailbox: &MailboxName, message: NewMessage) -> Result<Placed> {
+        let account = self.account();
+        account.room()?;
+        let (source, mailbox, bytes) = (self.mailbox(), mailbox.clone(), message.prepared.inline_bytes());
+        let messages = [message];
+        let order = account.state.growing_order(bytes, move |turn| {
+            if !turn.membership(source)?.contains(uid) {
+                return Err(Error::NoSuchMessage);
+            }
+            let placed = turn.place(&mailbox, &messages)?;
+            turn.remove(source, &UidRuns::one(uid), placed.modseq)?;
+            Ok(placed)
+        });
+        let placed = order.await?;
+        METRICS.messages_placed.add(1);
         Ok(placed)
     }
 }
@@ -123,25 +145,37 @@ impl Prepared {
     }
 }
 
+/// The role of In-Reply-To: behind all that may stand in References.
+pub const IN_REPLY_TO: i64 = 32_767;
+
 /// A reference's role as its row has it; `place` is where it stands among them all.
 fn role_number(role: ReferenceRole, place: usize) -> i64 {
     match role {
         ReferenceRole::MessageId => 0,
         ReferenceRole::References => place as i64 + 1,
-        ReferenceRole::InReplyTo => -1,
+        ReferenceRole::InReplyTo => IN_REPLY_TO,
     }
 }
 
 impl Turn<'_> {
     pub fn place(&mut self, mailbox: &MailboxName, messages: &[NewMessage]) -> Result<Placed> {
+        self.place_each(mailbox, messages.iter().map(|m| (&m.prepared, &m.flags, m.internal_date)))
+    }
+
+    /// The same for messages that somebody else holds, each with its flags and its INTERNALDATE.
+    pub fn place_each<'m>(
+        &mut self,
+        mailbox: &MailboxName,
+        messages: impl Iterator<Item = (&'m Prepared, &'m FlagSet, Option<DateTime>)>,
+    ) -> Result<Placed> {
         let mailbox = self.selectable(mailbox)?;
         let modseq = self.next_modseq();
         let mut uids = UidRuns::new();
-        for message in messages {
-            let content = self.content(&message.prepared, 1)?;
-            let flagset = self.intern(&message.flags)?;
+        for (prepared, flags, date) in messages {
+            let content = self.content(prepared, 1)?;
+            let flagset = self.intern(flags)?;
             let uid = self.next_uid(mailbox.id)?;
-            let date = message.internal_date.unwrap_or(DateTime { unix_seconds: self.now, zone_minutes: 0 });
+            let date = date.unwrap_or(DateTime { unix_seconds: self.now, zone_minutes: 0 });
             self.conn
                 .prepare_cached(
                     "INSERT INTO message(mbox, uid, modseq, flagset, idate, idate_zone, saved, size, cid)
@@ -155,10 +189,10 @@ impl Turn<'_> {
                     date.unix_seconds,
                     date.zone_minutes,
                     self.now,
-                    message.prepared.size,
+                    prepared.size,
                     content.0,
                 ])?;
-            let size = message.prepared.size;
+            let size = prepared.size;
             self.add_row(mailbox.id, Row { modseq, uid, flagset, content, size })?;
             uids.push(uid.0);
         }
@@ -199,7 +233,8 @@ impl Turn<'_> {
         let described = &prepared.description;
         self.conn
             .prepare_cached(
-                "INSERT INTO structure(cid, version, envelope, bodystructure, parts, preview) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO structure(cid, version, envelope, bodystructure, parts, has_8bit, preview)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 id,
@@ -207,16 +242,20 @@ impl Turn<'_> {
                 described.envelope,
                 described.bodystructure,
                 described.parts,
+                described.has_8bit_header,
                 described.preview,
             ])?;
         let sort = &described.sort;
+        let references = described.reference_hashes(&self.account.shared.hash_key);
+        let thread = self.thread_of(&references, &prepared.hash)?;
         self.conn
             .prepare_cached(
-                "INSERT INTO sortkey(cid, sent, sent_zone, subject, is_reply, from_, to_, cc, from_name, to_name)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO sortkey(cid, thread, sent, sent_zone, subject, is_reply, from_, to_, cc, from_name, to_name)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 id,
+                thread,
                 sort.sent.as_ref().map(|s| s.utc_secs),
                 sort.sent.as_ref().map(|s| s.zone_minutes),
                 sort.subject,
@@ -228,9 +267,27 @@ impl Turn<'_> {
                 sort.to_display,
             ])?;
         let mut refer = self.conn.prepare_cached("INSERT OR IGNORE INTO msgref(idhash, cid, role) VALUES (?, ?, ?)")?;
-        for (place, (hash, role)) in described.reference_hashes(&self.account.shared.hash_key).into_iter().enumerate() {
+        for (place, (hash, role)) in references.into_iter().enumerate() {
             refer.execute(params![hash as i64, id, role_number(role, place)])?;
         }
         Ok(())
+    }
+
+    /// The thread a new message belongs to (RFC 8474 §5.2): that of the nearest message it refers to, else that of
+    /// one that refers to it or to the same ones, else one of its own, numbered by its content. What was told once
+    /// never changes, so two threads that turn out to be one stay two for the messages that came before.
+    fn thread_of(&self, references: &[(u64, ReferenceRole)], hash: &[u8; 32]) -> Result<i64> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT s.thread FROM msgref r JOIN sortkey s ON s.cid = r.cid WHERE r.idhash = ? ORDER BY r.role LIMIT 1",
+        )?;
+        let nearest = references.iter().rev().take(THREAD_REFERENCES);
+        for (id, _) in nearest {
+            if let Some(thread) = query.query_row([*id as i64], |row| row.get(0)).optional()? {
+                return Ok(thread);
+            }
+        }
+        let (first, _) = hash.split_at(8);
+        let number = first.iter().fold(0u64, |sum, octet| sum << 8 | u64::from(*octet));
+        Ok((number >> 1) as i64)
     }
 }

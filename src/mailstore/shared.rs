@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::account::AccountState;
 use super::owner::{Pool, lock};
+use super::quota::QuotaLimits;
 use super::snapshot::ChunkCache;
 use super::space::Space;
 use crate::clock::Clock;
@@ -34,6 +35,8 @@ pub struct Options {
     pub new_account_mailboxes: Vec<(String, String)>,
     /// Threads for reading; 0: as many as cores, at least 2.
     pub reader_threads: usize,
+    /// What an account may use, unless it has limits of its own.
+    pub quota: QuotaLimits,
     /// True leaves checkpoints to a tool that streams the WAL away.
     pub external_checkpoints: bool,
     pub clock: Clock,
@@ -52,6 +55,7 @@ impl Default for Options {
             expunged_ranges: 100_000,
             new_account_mailboxes: ["Drafts", "Sent", "Trash", "Junk", "Archive"].map(folder).to_vec(),
             reader_threads: 0,
+            quota: QuotaLimits::default(),
             external_checkpoints: false,
             clock: Clock::System,
         }
@@ -60,6 +64,9 @@ impl Default for Options {
 
 /// Threads that write: they mostly wait for the disk.
 const WRITER_THREADS: usize = 16;
+
+/// How far the threads of long questions stand back behind the others.
+const SCAN_NICENESS: i32 = 5;
 
 /// The common part of all accounts.
 #[derive(Debug)]
@@ -71,11 +78,14 @@ pub struct Shared {
     pub chunks: ChunkCache,
     pub space: Space,
     pub readers: Pool,
+    /// For questions that read much and compute long: text search, sorting, checks.
+    pub scanners: Pool,
     pub writers: Pool,
     pub accounts: Mutex<HashMap<AccountId, Arc<AccountState>>>,
     /// Held while an account's files are opened or made.
     pub opening: Mutex<()>,
     pub is_closing: AtomicBool,
+    quota_defaults: RwLock<QuotaLimits>,
     open_connections: AtomicUsize,
     /// The key under which Message-IDs are hashed, so that nobody can make them collide.
     pub hash_key: [u8; 16],
@@ -89,10 +99,12 @@ impl Shared {
             chunks: ChunkCache::new(options.snapshot_bytes),
             space: Space::new(&data_dir, options.min_free_bytes),
             readers: Pool::new("store-read", readers)?,
+            scanners: Pool::with_niceness("store-scan", readers, SCAN_NICENESS)?,
             writers: Pool::new("store-write", WRITER_THREADS)?,
             accounts: Mutex::default(),
             opening: Mutex::default(),
             is_closing: AtomicBool::new(false),
+            quota_defaults: RwLock::new(options.quota),
             open_connections: AtomicUsize::new(0),
             clock: options.clock.clone(),
             data_dir,
@@ -104,6 +116,14 @@ impl Shared {
 
     pub fn account_dir(&self, id: AccountId) -> PathBuf {
         self.data_dir.join("accounts").join(id.to_string())
+    }
+
+    pub fn quota_defaults(&self) -> QuotaLimits {
+        *self.quota_defaults.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set_quota_defaults(&self, limits: QuotaLimits) {
+        *self.quota_defaults.write().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     /// Counts a connection; over the bound the accounts that rested longest close theirs.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::types::{ContentId, ModSeq, Uid, UidRuns};
+use crate::types::{ContentId, FlagSet, ModSeq, SystemFlag, Uid, UidRuns};
 
 /// UIDs of one span.
 pub const SPAN_UIDS: u32 = 1024;
@@ -124,6 +124,13 @@ impl Members {
             })
             .map(move |w| base + w.trailing_zeros())
         })
+    }
+
+    /// All members.
+    pub fn runs(&self) -> UidRuns {
+        let mut runs = UidRuns::new();
+        self.runs_into(&mut runs, self.lo, self.lo.saturating_add(SPAN_UIDS - 1));
+        runs
     }
 
     fn runs_into(&self, runs: &mut UidRuns, lo: u32, hi: u32) {
@@ -277,13 +284,49 @@ pub fn find(chunk: &Chunk, uid: u32) -> Option<&Row> {
     chunk.binary_search_by_key(&uid, |row| row.uid.0).ok().map(|at| &chunk[at])
 }
 
+/// Sums over the messages of a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    pub unseen: u32,
+    pub deleted: u32,
+    /// Octets of the messages marked `\Deleted`.
+    pub deleted_bytes: u64,
+    pub bytes: u64,
+}
+
+impl Counters {
+    /// What one message adds.
+    pub fn of(set: &FlagSet, size: u32) -> Self {
+        let is_deleted = set.has(SystemFlag::Deleted);
+        Counters {
+            unseen: u32::from(!set.has(SystemFlag::Seen)),
+            deleted: u32::from(is_deleted),
+            deleted_bytes: if is_deleted { size.into() } else { 0 },
+            bytes: size.into(),
+        }
+    }
+
+    pub fn add(&mut self, other: &Counters) {
+        self.unseen += other.unseen;
+        self.deleted += other.deleted;
+        self.deleted_bytes += other.deleted_bytes;
+        self.bytes += other.bytes;
+    }
+
+    /// Takes away what was added before; never below nothing, which only a damaged store could ask for.
+    pub fn take(&mut self, other: &Counters) {
+        self.unseen = self.unseen.saturating_sub(other.unseen);
+        self.deleted = self.deleted.saturating_sub(other.deleted);
+        self.deleted_bytes = self.deleted_bytes.saturating_sub(other.deleted_bytes);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+}
+
 /// One span of a mailbox as last committed.
 #[derive(Debug)]
 pub struct Span {
     pub members: Arc<Members>,
-    pub unseen: u32,
-    pub deleted: u32,
-    pub bytes: u64,
+    pub counters: Counters,
     /// The highest modseq any message that is or was here has had.
     pub max_modseq: u64,
     chunk: Mutex<Option<Arc<Chunk>>>,
@@ -302,9 +345,7 @@ impl Span {
     pub fn empty(lo: u32) -> Self {
         Span {
             members: Arc::new(Members::empty(lo)),
-            unseen: 0,
-            deleted: 0,
-            bytes: 0,
+            counters: Counters::default(),
             max_modseq: 0,
             chunk: Mutex::new(Some(Arc::default())),
             used: AtomicBool::new(true),
@@ -312,16 +353,8 @@ impl Span {
     }
 
     /// A span as its stored row tells it; the chunk is not loaded.
-    pub fn stored(members: Members, unseen: u32, deleted: u32, bytes: u64, max_modseq: u64) -> Self {
-        Span {
-            members: Arc::new(members),
-            unseen,
-            deleted,
-            bytes,
-            max_modseq,
-            chunk: Mutex::new(None),
-            used: AtomicBool::new(false),
-        }
+    pub fn stored(members: Members, counters: Counters, max_modseq: u64) -> Self {
+        Span { members: Arc::new(members), counters, max_modseq, chunk: Mutex::new(None), used: AtomicBool::new(false) }
     }
 
     pub fn lo(&self) -> u32 {

@@ -50,7 +50,7 @@ impl Turn<'_> {
         for (lo, rows) in self.rows_of(id, &order.uids)? {
             let mut changed = Vec::new();
             for row in rows {
-                if order.unchanged_since.is_some_and(|since| row.modseq > since) {
+                if self.is_modified(order, &row)? {
                     done.modified.push(row.uid.0);
                     continue;
                 }
@@ -85,6 +85,19 @@ impl Turn<'_> {
         }
         done.modseq = Some(modseq);
         Ok(done)
+    }
+
+    /// The test of UNCHANGEDSINCE.
+    fn is_modified(&self, order: &SetFlags, row: &Row) -> Result<bool> {
+        Ok(match order.unchanged_since {
+            None => false,
+            // RFC 7162 §3.1.3: 0 fails for whatever is there, and a system flag counts as there, set or not.
+            Some(ModSeq(0)) if order.change != FlagChange::Replace && order.flags.bits() == 0 => {
+                let own = self.flags_of(row.flagset)?;
+                order.flags.keywords().iter().any(|keyword| own.has_keyword(keyword))
+            }
+            Some(since) => row.modseq > since,
+        })
     }
 
     /// Runs of neighbours that get the same set are one statement each.

@@ -4,18 +4,18 @@
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, params};
 
 use super::account::{AccountState, Live, Loaded, Mailbox, State, Tree};
-use super::crash;
 use super::error::{Error, Result};
+use super::events::{Event, Kinds, What};
 use super::flagsets::TurnSets;
 use super::owner::Queued;
-use super::snapshot::{Chunk, Membership, Row, SPAN_UIDS, Span, span_of};
+use super::quota::{QuotaLimits, Usage};
+use super::snapshot::{Chunk, Counters, Membership, Row, SPAN_UIDS, Span, span_of};
 use crate::metrics::METRICS;
-use crate::types::{ContentId, FlagSet, Keyword, MailboxId, MailboxName, ModSeq, SystemFlag, Uid};
+use crate::types::{ContentId, FlagSet, Keyword, MailboxId, MailboxName, ModSeq, Uid};
 
 /// A mailbox under change.
 #[derive(Debug, Clone)]
@@ -23,9 +23,11 @@ pub struct Work {
     pub live: Arc<Live>,
     pub state: State,
     pub spans: Vec<Arc<Span>>,
-    dirty_spans: BTreeSet<u32>,
-    is_dirty: bool,
-    members_changed: bool,
+    pub(super) dirty_spans: BTreeSet<u32>,
+    pub(super) is_dirty: bool,
+    pub(super) members_changed: bool,
+    /// What the order at hand has done to its messages.
+    kinds: Kinds,
 }
 
 impl Work {
@@ -53,42 +55,49 @@ pub struct Turn<'a> {
     pub account: &'a Arc<AccountState>,
     pub sets: TurnSets,
     pub now: i64,
-    modseq: u64,
-    first_modseq: u64,
-    works: HashMap<MailboxId, Work>,
+    pub(super) modseq: u64,
+    pub(super) first_modseq: u64,
+    pub(super) works: HashMap<MailboxId, Work>,
     undo: Vec<(MailboxId, Option<Work>)>,
-    tree: Option<Arc<Tree>>,
+    pub(super) tree: Option<Arc<Tree>>,
     undo_tree: Option<Option<Arc<Tree>>>,
-    has_written: bool,
+    pub(super) has_written: bool,
+    pub(super) events: Vec<Event>,
+    /// By how much the account uses more than before this turn.
+    pub growth: Usage,
+    pub new_quota: Option<QuotaLimits>,
 }
 
 impl<'a> Turn<'a> {
     pub fn new(conn: &'a Connection, account: &'a Arc<AccountState>) -> Result<Self> {
-        let modseq: i64 =
-            conn.prepare_cached("SELECT value FROM meta WHERE key = 'modseq'")?.query_row([], |row| row.get(0))?;
+        let ModSeq(modseq) = newest_modseq(conn)?;
         Ok(Turn {
             conn,
             account,
             sets: TurnSets::new(&account.flagsets),
             now: account.shared.clock.now_secs(),
-            modseq: modseq as u64,
-            first_modseq: modseq as u64,
+            modseq,
+            first_modseq: modseq,
             works: HashMap::new(),
             undo: Vec::new(),
             tree: None,
             undo_tree: None,
             has_written: false,
+            events: Vec::new(),
+            growth: Usage::default(),
+            new_quota: None,
         })
     }
 
     /// Runs one order in a savepoint. The outer error means that the transaction is lost.
     pub fn run(&mut self, order: &mut dyn Queued) -> Result<Result<()>> {
         self.conn.prepare_cached("SAVEPOINT one_order")?.execute([])?;
-        let (mark, modseq) = (self.sets.mark(), self.modseq);
+        let (mark, modseq, growth, events) = (self.sets.mark(), self.modseq, self.growth, self.events.len());
         self.undo.clear();
         self.undo_tree = None;
         let outcome = catch_unwind(AssertUnwindSafe(|| order.run(self)))
-            .unwrap_or_else(|_| Err(Error::Fault("an order ended in a panic".into())));
+            .unwrap_or_else(|_| Err(Error::Fault("an order ended in a panic".into())))
+            .and_then(|()| self.within_quota(growth));
         if outcome.is_err() {
             if self.conn.is_autocommit() || outcome == Err(Error::DiskFull) {
                 // SQLite has given up the whole transaction, or soon would.
@@ -105,7 +114,10 @@ impl<'a> Turn<'a> {
                 self.tree = tree;
             }
             self.sets.undo_to(mark);
-            self.modseq = modseq;
+            (self.modseq, self.growth) = (modseq, growth);
+            self.events.truncate(events);
+        } else {
+            self.note_messages();
         }
         self.conn.prepare_cached("RELEASE one_order")?.execute([])?;
         if let Err(Error::Fault(text)) = &outcome {
@@ -113,6 +125,25 @@ impl<'a> Turn<'a> {
             tracing::error!(account = self.account.id.0, fault = %text, "store order failed");
         }
         Ok(outcome)
+    }
+
+    /// Notes what the order that has just run did to messages.
+    fn note_messages(&mut self) {
+        for (id, _) in &self.undo {
+            let Some(work) = self.works.get_mut(id).filter(|work| !work.kinds.is_none()) else { continue };
+            let what = What::Messages { mailbox: *id, kinds: std::mem::take(&mut work.kinds) };
+            self.events.push(Event { modseq: ModSeq(self.modseq), what });
+        }
+    }
+
+    /// Where the modseqs of an order begin; see [`Turn::modseqs_since`].
+    pub fn mark(&self) -> ModSeq {
+        ModSeq(self.modseq)
+    }
+
+    /// The modseqs given out since `mark`.
+    pub fn modseqs_since(&self, mark: ModSeq) -> ModSeqs {
+        ModSeqs { after: mark, until: ModSeq(self.modseq) }
     }
 
     /// The next modseq; an order takes one for all it does.
@@ -162,6 +193,7 @@ impl<'a> Turn<'a> {
                 dirty_spans: BTreeSet::new(),
                 is_dirty: false,
                 members_changed: false,
+                kinds: Kinds::default(),
             };
             self.undo.push((id, None));
             self.works.insert(id, work);
@@ -235,29 +267,25 @@ impl<'a> Turn<'a> {
                 _ => chunk.push(row),
             }
         }
-        let (unseen, deleted) = (!set.has(SystemFlag::Seen), set.has(SystemFlag::Deleted));
-        span.unseen += u32::from(unseen);
-        span.deleted += u32::from(deleted);
-        span.bytes += u64::from(row.size);
+        let added = Counters::of(&set, row.size);
+        span.counters.add(&added);
         span.max_modseq = span.max_modseq.max(row.modseq.0);
         work.state.messages += 1;
-        work.state.unseen += u32::from(unseen);
-        work.state.deleted += u32::from(deleted);
-        work.state.bytes += u64::from(row.size);
+        work.state.counters.add(&added);
+        work.kinds.came = true;
         work.state.modseq = work.state.modseq.max(row.modseq);
         work.members_changed = true;
         self.has_written = true;
+        self.growth.bytes += i64::from(row.size);
+        self.growth.messages += 1;
         Ok(())
     }
 
     /// Takes messages of one span out of the counts; their rows were moved away just now.
     pub fn take_rows(&mut self, id: MailboxId, lo: u32, gone: &[Row], modseq: ModSeq) -> Result<()> {
-        let (mut unseen, mut deleted, mut bytes) = (0, 0, 0);
+        let mut taken = Counters::default();
         for row in gone {
-            let set = self.flags_of(row.flagset)?;
-            unseen += u32::from(!set.has(SystemFlag::Seen));
-            deleted += u32::from(set.has(SystemFlag::Deleted));
-            bytes += u64::from(row.size);
+            taken.add(&Counters::of(&self.flags_of(row.flagset)?, row.size));
         }
         let work = self.work(id)?;
         let at = work.span_at(lo);
@@ -274,27 +302,25 @@ impl<'a> Turn<'a> {
                 going.peek() != Some(&row.uid)
             });
         }
-        span.unseen -= unseen;
-        span.deleted -= deleted;
-        span.bytes -= bytes;
+        span.counters.take(&taken);
         work.state.messages -= gone.len() as u32;
-        work.state.unseen -= unseen;
-        work.state.deleted -= deleted;
-        work.state.bytes -= bytes;
+        work.kinds.went = true;
+        work.state.counters.take(&taken);
         work.state.modseq = work.state.modseq.max(modseq);
         work.members_changed = true;
         self.has_written = true;
+        self.growth.bytes -= taken.bytes as i64;
+        self.growth.messages -= gone.len() as i64;
         Ok(())
     }
 
     /// Gives messages of one span new flags; their rows in `message` were changed just now.
     pub fn change_rows(&mut self, id: MailboxId, lo: u32, changed: &[(Row, u32)], modseq: ModSeq) -> Result<()> {
-        let (mut unseen, mut deleted) = (0i64, 0i64);
+        let (mut before, mut after) = (Counters::default(), Counters::default());
         let mut sets: Vec<u32> = Vec::new();
         for (row, flagset) in changed {
-            let (old, new) = (self.flags_of(row.flagset)?, self.flags_of(*flagset)?);
-            unseen += i64::from(!new.has(SystemFlag::Seen)) - i64::from(!old.has(SystemFlag::Seen));
-            deleted += i64::from(new.has(SystemFlag::Deleted)) - i64::from(old.has(SystemFlag::Deleted));
+            before.add(&Counters::of(&self.flags_of(row.flagset)?, row.size));
+            after.add(&Counters::of(&self.flags_of(*flagset)?, row.size));
             if !sets.contains(flagset) {
                 sets.push(*flagset);
             }
@@ -318,12 +344,12 @@ impl<'a> Turn<'a> {
                 }
             }
         }
-        let moved = |n: u32, by: i64| u32::try_from(i64::from(n) + by).unwrap_or(0);
-        span.unseen = moved(span.unseen, unseen);
-        span.deleted = moved(span.deleted, deleted);
         span.max_modseq = span.max_modseq.max(modseq.0);
-        work.state.unseen = moved(work.state.unseen, unseen);
-        work.state.deleted = moved(work.state.deleted, deleted);
+        span.counters.take(&before);
+        span.counters.add(&after);
+        work.kinds.flags = true;
+        work.state.counters.take(&before);
+        work.state.counters.add(&after);
         work.state.modseq = work.state.modseq.max(modseq);
         self.has_written = true;
         Ok(())
@@ -392,8 +418,12 @@ impl<'a> Turn<'a> {
         work.dirty_spans.clear();
         work.members_changed = true;
         work.state.is_gone = true;
+        work.kinds.went = true;
         work.state.modseq = work.state.modseq.max(modseq);
         work.is_dirty = true;
+        let (bytes, messages) = (work.state.counters.bytes, work.state.messages);
+        self.growth.bytes -= bytes as i64;
+        self.growth.messages -= i64::from(messages);
         Ok(())
     }
 
@@ -408,123 +438,8 @@ impl<'a> Turn<'a> {
             .prepare_cached("DELETE FROM mailbox_change WHERE modseq <= ?")?
             .execute([modseq.0 as i64 - TREE_CHANGES_KEPT])?;
         self.has_written = true;
-        Ok(())
-    }
-
-    /// Writes back what changed, commits, publishes, and tells the hub.
-    pub fn commit(mut self) -> Result<()> {
-        let mut changed: Vec<MailboxId> = self.works.iter().filter(|(_, w)| w.is_dirty).map(|(id, _)| *id).collect();
-        changed.sort();
-        for id in &changed {
-            self.write_back(*id)?;
-        }
-        let must_commit = self.has_written || !changed.is_empty();
-        if must_commit {
-            if self.modseq != self.first_modseq {
-                self.conn
-                    .prepare_cached("UPDATE meta SET value = ? WHERE key = 'modseq'")?
-                    .execute([self.modseq as i64])?;
-            }
-            crash::point("order.before_commit");
-            self.account.commits.fetch_add(1, Ordering::AcqRel);
-            let committed = self.conn.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
-            if let Err(error) = committed {
-                self.account.commits.fetch_add(1, Ordering::AcqRel);
-                let _ = self.conn.execute_batch("ROLLBACK");
-                return Err(error.into());
-            }
-            METRICS.store_commits.add(1);
-            crash::point("order.after_commit");
-        } else {
-            self.conn.prepare_cached("ROLLBACK")?.execute([])?;
-        }
-        crash::point("order.before_publish");
-        self.publish(must_commit);
-        Ok(())
-    }
-
-    fn publish(self, is_change: bool) {
-        let Turn { account, sets, works, tree, .. } = self;
-        sets.publish(&account.flagsets);
-        let mut told = Vec::new();
-        for (id, mut work) in works {
-            work.spans.retain(|span| span.members.count > 0);
-            let mut state = work.state;
-            let old = state.loaded.take();
-            let membership = match old {
-                Some(old) if !work.members_changed => old.membership,
-                _ => Loaded::new(work.spans.clone()).membership,
-            };
-            for span in work.spans.iter().filter(|s| work.dirty_spans.contains(&s.lo()) && s.chunk().is_some()) {
-                account.shared.chunks.hold(span);
-            }
-            if work.is_dirty {
-                told.push((id, state.modseq));
-            }
-            state.loaded = Some(Loaded { spans: work.spans, membership });
-            if state.is_gone {
-                super::owner::lock(&account.gone_mailboxes).push(Arc::downgrade(&work.live));
-            }
-            work.live.publish(Arc::new(state));
-        }
-        if let Some(tree) = tree {
-            account.publish_tree(tree);
-        }
-        if is_change {
-            account.commits.fetch_add(1, Ordering::AcqRel);
-        }
-        for (id, modseq) in told {
-            account.shared.hub.tell(account.id, id, modseq);
-        }
-    }
-
-    fn write_back(&mut self, id: MailboxId) -> Result<()> {
-        let Some(work) = self.works.get(&id) else { return Ok(()) };
-        if work.state.is_gone {
-            return Ok(());
-        }
-        let mut write = self.conn.prepare_cached(
-            "INSERT OR REPLACE INTO span(mbox, lo, count, unseen, deleted, bytes, max_modseq, members)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        )?;
-        for lo in &work.dirty_spans {
-            let Ok(at) = work.spans.binary_search_by_key(lo, |s| s.lo()) else { continue };
-            let span = &work.spans[at];
-            if span.members.count == 0 {
-                self.conn.prepare_cached("DELETE FROM span WHERE mbox = ? AND lo = ?")?.execute(params![id.0, lo])?;
-                continue;
-            }
-            write.execute(params![
-                id.0,
-                lo,
-                span.members.count,
-                span.unseen,
-                span.deleted,
-                span.bytes as i64,
-                span.max_modseq as i64,
-                span.members.stored(),
-            ])?;
-        }
-        let state = &work.state;
-        let keywords: Vec<&str> = state.keywords.iter().map(Keyword::as_str).collect();
-        self.conn
-            .prepare_cached(
-                "UPDATE mailbox SET uidnext = ?, modseq = ?, recent_from = ?, messages = ?, unseen = ?, deleted = ?,
-                        bytes = ?, keywords = ?, expunged_floor = ?, expunged_rows = ? WHERE id = ?",
-            )?
-            .execute(params![
-                state.uid_next,
-                state.modseq.0 as i64,
-                work.live.recent_from.load(Ordering::Relaxed),
-                state.messages,
-                state.unseen,
-                state.deleted,
-                state.bytes as i64,
-                keywords.join(" "),
-                state.expunged_floor.0 as i64,
-                state.expunged_rows,
-                id.0,
-            ])?;
+        let (name, old_name) = (change.name.into(), change.old_name.map(Arc::from));
+        self.events.push(Event { modseq, what: What::Tree { kind: change.kind, name, old_name } });
         Ok(())
     }
 }
@@ -540,6 +455,26 @@ pub enum TreeChangeKind {
     Rename = 3,
     Subscribe = 4,
     Unsubscribe = 5,
+}
+
+/// The modseqs one order took: a session knows its own changes by them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModSeqs {
+    pub after: ModSeq,
+    pub until: ModSeq,
+}
+
+impl ModSeqs {
+    pub fn contains(self, modseq: ModSeq) -> bool {
+        self.after < modseq && modseq <= self.until
+    }
+}
+
+/// The modseq of the account's last change.
+pub fn newest_modseq(conn: &Connection) -> Result<ModSeq> {
+    let newest: i64 =
+        conn.prepare_cached("SELECT value FROM meta WHERE key = 'modseq'")?.query_row([], |row| row.get(0))?;
+    Ok(ModSeq(newest as u64))
 }
 
 /// A row of `mailbox_change`.

@@ -9,10 +9,11 @@ use super::Account;
 use super::account::{AccountState, Mailbox, State};
 use super::error::{Error, Result};
 use super::flagsets::Table;
+use super::object_ids;
 use super::snapshot::{Chunk, Membership, Row, SPAN_UIDS, Span, find, span_of};
 use super::turn::{read_chunk, read_row};
 use crate::hub::Listener;
-use crate::types::{FlagSet, Keyword, MailboxId, MailboxName, ModSeq, SystemFlag, UidRuns, UidValidity};
+use crate::types::{FlagSet, Keyword, MailboxId, MailboxName, ModSeq, ObjectId, SystemFlag, UidRuns, UidValidity};
 
 /// How often a chunk is read again because a commit came between, before it is used without being kept.
 const CHUNK_READS: usize = 3;
@@ -148,6 +149,11 @@ impl View {
         Account { state: self.account.clone() }
     }
 
+    /// The mailbox's MAILBOXID (RFC 8474).
+    pub fn mailbox_id(&self) -> ObjectId {
+        object_ids::of_mailbox(self.account.id, &self.mailbox)
+    }
+
     pub fn uid_validity(&self) -> UidValidity {
         self.mailbox.uid_validity
     }
@@ -220,7 +226,7 @@ impl View {
     pub async fn first_unseen(&self) -> Result<Option<u32>> {
         let state = self.mailbox.live.state();
         let Some(loaded) = &state.loaded else { return Ok(None) };
-        for span in loaded.spans.iter().filter(|s| s.unseen > 0) {
+        for span in loaded.spans.iter().filter(|s| s.counters.unseen > 0) {
             let chunk = self.account.chunk(self.mailbox.id, span).await?;
             let sets = self.account.flagsets.table();
             let unseen = |row: &&Row| sets.set(row.flagset).is_some_and(|s| !s.set.has(SystemFlag::Seen));

@@ -148,12 +148,27 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// The folder of the corpus; without one says so, and the test that asked should end.
+pub(crate) fn corpus_folder() -> Option<PathBuf> {
+    let corpus = std::env::var_os("PILLARBOX_CORPUS").map(PathBuf::from);
+    if corpus.is_none() {
+        eprintln!("skipped: PILLARBOX_CORPUS names no folder");
+    }
+    corpus
+}
+
+/// Shows each message of real mailboxes, with a name for it.
+pub(crate) fn each_real_message(corpus: &Path, mut look: impl FnMut(String, &[u8])) {
+    for path in files_below(&corpus.join("real")).iter().filter(|path| path.extension() == Some(OsStr::new("zst"))) {
+        for (number, message) in mbox_messages(&unpacked(path)).iter().enumerate() {
+            look(format!("{} #{number}", path.display()), message);
+        }
+    }
+}
+
 #[test]
 fn every_message_of_the_corpus() {
-    let Some(corpus) = std::env::var_os("PILLARBOX_CORPUS").map(PathBuf::from) else {
-        eprintln!("skipped: PILLARBOX_CORPUS names no folder");
-        return;
-    };
+    let Some(corpus) = corpus_folder() else { return };
     let mut count = 0;
     let mut faults = Vec::new();
     let mut look = |name: String, message: &[u8]| {
@@ -162,11 +177,7 @@ fn every_message_of_the_corpus() {
             faults.push(format!("{name}: {fault}"));
         }
     };
-    for path in files_below(&corpus.join("real")).iter().filter(|path| path.extension() == Some(OsStr::new("zst"))) {
-        for (number, message) in mbox_messages(&unpacked(path)).iter().enumerate() {
-            look(format!("{} #{number}", path.display()), message);
-        }
-    }
+    each_real_message(&corpus, &mut look);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let archive = folder.path().join("nasty.tar");
     fs::write(&archive, unpacked(&corpus.join("nasty/collected.tar.zst"))).expect("room for the archive");

@@ -13,7 +13,7 @@ pub(super) fn allowed(octets: usize) -> Duration {
 }
 
 /// Time this thread has had a processor, so that a busy machine fails no test; where nobody counts it, the time of day.
-pub(super) fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     let counted = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
     let nanos = counted.and_then(|line| line.split(' ').next().and_then(|word| word.parse().ok()));
     nanos.map_or_else(|| UNIX_EPOCH.elapsed().unwrap_or_default(), Duration::from_nanos)

@@ -30,6 +30,11 @@ mod grammar;
 #[cfg(test)]
 mod hostile;
 
+#[cfg(test)]
+pub(crate) use corpus::{corpus_folder, each_real_message};
+#[cfg(test)]
+pub(crate) use hostile::processor_time;
+
 pub use bodystructure::body_without_extensions;
 pub use date::{SentDate, parse_date};
 pub use envelope::envelope;

@@ -181,6 +181,11 @@ impl PartTable {
         (number > 0 && child < end).then_some(child)
     }
 
+    /// All parts in the order they stand in the message, each with what carries it: nothing for the outermost.
+    pub fn all(&self) -> impl Iterator<Item = (&Part, Option<MediaKind>)> {
+        self.rows.iter().map(|row| (&row.part, row.parent.map(|parent| self.rows[parent].part.kind)))
+    }
+
     /// Every part that a number names, in order, with its number.
     pub fn iter(&self) -> impl Iterator<Item = (Vec<u32>, &Part)> {
         self.rows.iter().enumerate().filter_map(|(at, row)| Some((self.path(at)?, &row.part)))

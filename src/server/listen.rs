@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
-use crate::config::{Listen, Security};
+use crate::config::{Listen, Network, Security};
 
 /// Connections that may wait to be accepted: after a restart every client comes back at once.
 const BACKLOG: i32 = 1024;
@@ -26,9 +26,19 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// One open listening socket.
 pub(super) struct Listener {
     socket: TcpListener,
-    pub security: Security,
+    pub door: Door,
     /// The real one: the port is filled in where the configuration said 0.
     pub address: SocketAddr,
+}
+
+/// What the configuration says of a socket besides its address.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    /// As it is configured.
+    pub address: SocketAddr,
+    pub security: Security,
+    /// Proxies that say for whom they speak.
+    pub proxy_from: Vec<Network>,
 }
 
 /// Opens all sockets, or none; the error names the address. Must be called inside the runtime.
@@ -64,7 +74,8 @@ fn bind(listen: &Listen, takes_ipv4_too: bool) -> io::Result<Listener> {
     socket.listen(BACKLOG)?;
     let socket = TcpListener::from_std(socket.into())?;
     let address = socket.local_addr()?;
-    Ok(Listener { socket, security: listen.security, address })
+    let door = Door { address: listen.address, security: listen.security, proxy_from: listen.proxy_from.clone() };
+    Ok(Listener { socket, door, address })
 }
 
 fn is_no_ipv6(error: &io::Error) -> bool {
@@ -116,7 +127,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     fn listen(address: &str) -> Listen {
-        Listen { address: address.parse().expect("an address"), security: Security::None }
+        Listen { address: address.parse().expect("an address"), security: Security::None, proxy_from: Vec::new() }
     }
 
     #[tokio::test]
@@ -165,7 +176,7 @@ mod tests {
     #[tokio::test]
     async fn a_taken_port_is_told_with_its_address() {
         let first = bind_all(&[listen("127.0.0.1:0")]).expect("bound");
-        let again = Listen { address: first[0].address, security: Security::None };
+        let again = Listen { address: first[0].address, security: Security::None, proxy_from: Vec::new() };
         let told = bind_all(std::slice::from_ref(&again)).map(|_| ()).expect_err("taken");
         assert!(told.starts_with(&format!("cannot listen on {}: ", again.address)), "{told}");
     }

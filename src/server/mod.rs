@@ -3,10 +3,13 @@
 //! that a client never meets half a server.
 
 mod connection;
+pub mod deliver;
 mod limits;
 mod listen;
+mod lmtp;
 mod logging;
 mod occasion;
+mod proxy;
 pub mod self_signed;
 mod shutdown;
 pub mod tls;
@@ -17,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use self::connection::Gate;
@@ -24,15 +28,16 @@ use self::listen::Listener;
 pub use self::occasion::Occasion;
 use self::occasion::Plain;
 use self::shutdown::{Signal, Signals};
-use self::tls::Tls;
+use self::tls::{Tls, TlsDial};
 use crate::config::{BadConfig, Config, Listen};
 use crate::control::ControlHost;
 use crate::control::service::ControlSocket;
 use crate::imap;
-use crate::login::{EndReason, Login, Sessions, names};
+use crate::lmtp::{Host as LmtpHost, Rooms};
+use crate::login::{EndReason, Login, Sessions, names, oauth};
 use crate::mailstore::directory::Directory;
 use crate::mailstore::lock::{self, DataLock};
-use crate::mailstore::{MailStore, Options, make_room_to_start};
+use crate::mailstore::{MailStore, Options, QuotaLimits, make_room_to_start};
 use crate::types::AccountId;
 
 /// Why the server did not start, or not to the end.
@@ -68,7 +73,9 @@ fn failed(error: impl fmt::Display) -> ServeError {
 /// Reads and checks a configuration all the way: the certificate and its key too.
 pub fn check_config(file: &Path) -> Result<Config, BadConfig> {
     let config = Config::load(file)?;
-    Tls::new(&config).map_err(|fault| BadConfig::at(file, fault.setting, fault.text))?;
+    Tls::new(&config).map_err(|fault| BadConfig::at(file, &fault.setting, fault.text))?;
+    oauth::check(&config.oauth).map_err(|text| BadConfig::at(file, "oauth.jwks_file", text))?;
+    lmtp::check(&config).map_err(|(setting, text)| BadConfig::at(file, setting, text))?;
     Ok(config)
 }
 
@@ -139,9 +146,12 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
 /// The same with what an [`Occasion`] adds to it.
 pub fn serve_with(file: &Path, occasion: impl Occasion) -> Result<(), ServeError> {
     let config = Config::load(file)?;
-    let tls = Tls::new(&config).map_err(|fault| BadConfig::at(file, fault.setting, fault.text))?;
+    let tls = Tls::new(&config).map_err(|fault| BadConfig::at(file, &fault.setting, fault.text))?;
+    oauth::check(&config.oauth).map_err(|text| BadConfig::at(file, "oauth.jwks_file", text))?;
+    lmtp::check(&config).map_err(|(setting, text)| BadConfig::at(file, setting, text))?;
     logging::start(&config.log);
-    limits::raise_open_files();
+    // A connection, and the file a large message is written to.
+    limits::raise_open_files(2 * config.lmtp.connections as u64);
     // Whatever is made from here on (the database's side files, the control socket) is for the owner only.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -183,14 +193,27 @@ fn store_options(config: &Config) -> Options {
         keep_removed_secs: i64::try_from(config.mail.keep_removed.as_secs()).unwrap_or(i64::MAX),
         keywords_per_mailbox: limits.keywords_per_mailbox,
         mailboxes: limits.mailboxes,
+        quota: quota_limits(config),
         new_account_mailboxes: folders.map(|folder| (folder.name.to_string(), folder.special_use.clone())).collect(),
         ..Options::default()
+    }
+}
+
+/// The configured limits of accounts that have none of their own.
+fn quota_limits(config: &Config) -> QuotaLimits {
+    let limit = |most: u64| (most > 0).then_some(most);
+    QuotaLimits {
+        bytes: limit(config.quota.storage_bytes),
+        messages: limit(config.quota.messages),
+        mailboxes: limit(config.quota.mailboxes),
+        annotation_bytes: None,
     }
 }
 
 /// Everything that lives as long as the server.
 struct House {
     gate: Arc<Gate>,
+    lmtp: Arc<LmtpHost>,
     started: Instant,
     reloader: Arc<Reloader>,
 }
@@ -200,6 +223,7 @@ struct Reloader {
     file: PathBuf,
     config: Arc<ArcSwap<Config>>,
     tls: Arc<Tls>,
+    store: MailStore,
     /// One at a time: a signal and the control socket may both ask.
     turn: Mutex<()>,
 }
@@ -213,18 +237,24 @@ impl House {
         store: MailStore,
     ) -> Result<House, ServeError> {
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let login = Login::new(directory, config.clone()).map_err(failed)?;
+        let dial = Arc::new(TlsDial::default());
+        let login = Login::with_dial(directory.clone(), config.clone(), dial).map_err(failed)?;
         let sessions = Sessions::new(config.clone());
-        let host = Arc::new(imap::Host { store, login, sessions, config: config.clone() });
+        let rooms = Rooms { store: store.clone(), directory };
+        let lmtp = Arc::new(LmtpHost::new(rooms, sessions.clone(), config.clone()));
+        let host = Arc::new(imap::Host { store: store.clone(), login, sessions, config: config.clone() });
         let tls = Arc::new(tls);
-        let reloader = Reloader { file: file.into(), config, tls: tls.clone(), turn: Mutex::new(()) };
-        Ok(House { gate: Arc::new(Gate { host, tls }), started: Instant::now(), reloader: Arc::new(reloader) })
+        let reloader = Reloader { file: file.into(), config, tls: tls.clone(), store, turn: Mutex::new(()) };
+        let unsaid = Arc::new(Semaphore::new(connection::MOST_UNSAID));
+        let gate = Arc::new(Gate { host, tls, unsaid });
+        Ok(House { gate, lmtp, started: Instant::now(), reloader: Arc::new(reloader) })
     }
 
     fn control_host(&self, data_dir: &Path) -> ControlHost {
         let (host, reloader) = (self.gate.host.clone(), self.reloader.clone());
         let (check_dir, delete_dir) = (data_dir.to_owned(), data_dir.to_owned());
         let (config, check_host, delete_host) = (host.config.clone(), host.clone(), host.clone());
+        let lmtp = self.lmtp.clone();
         ControlHost {
             login: host.login.clone(),
             sessions: host.sessions.clone(),
@@ -234,6 +264,7 @@ impl House {
             }),
             delete_mail: Box::new(move |account| delete_mail(&delete_host.store, &delete_dir, account)),
             reload: Box::new(move || reloader.reload()),
+            deliver: Box::new(move |asked, message| Box::pin(deliver::answer(lmtp.clone(), asked, message))),
         }
     }
 }
@@ -252,11 +283,16 @@ async fn run(
     }
     let listens = house.gate.host.config.load().listen.clone();
     let listeners = listen::bind_all(&listens).map_err(failed)?;
+    let mail_doors = lmtp::open(&house.lmtp).map_err(failed)?;
     let control = ControlSocket::bind(data_dir)
         .map_err(|error| failed(format!("cannot open {}: {error}", data_dir.join("control.sock").display())))?;
     let control = tokio::spawn(control.serve(Arc::new(house.control_host(data_dir))));
-    let open: Vec<Listen> =
-        listeners.iter().map(|door| Listen { address: door.address, security: door.security }).collect();
+    let real = |listener: &Listener| Listen {
+        address: listener.address,
+        security: listener.door.security,
+        proxy_from: listener.door.proxy_from.clone(),
+    };
+    let open: Vec<Listen> = listeners.iter().map(real).collect();
     let doors: Vec<_> = listeners.into_iter().map(|listener| open_door(listener, house.gate.clone())).collect();
     info!(pid = std::process::id(), data_dir = %data_dir.display(), "ready");
     occasion.ready(&open);
@@ -272,7 +308,7 @@ async fn run(
             }
         }
     }
-    for door in &doors {
+    for door in doors.iter().chain(&mail_doors) {
         door.abort();
     }
     let sessions = &house.gate.host.sessions;
@@ -294,9 +330,9 @@ async fn run(
 
 fn open_door(listener: Listener, gate: Arc<Gate>) -> tokio::task::JoinHandle<()> {
     // The tests and some scripts read the real port from this line.
-    info!(address = %listener.address, security = listener.security.word(), "listening");
-    let security = listener.security;
-    tokio::spawn(listener.accept_all(move |stream, peer| connection::begin(gate.clone(), stream, peer, security)))
+    info!(address = %listener.address, security = listener.door.security.word(), "listening");
+    let door = listener.door.clone();
+    tokio::spawn(listener.accept_all(move |stream, peer| connection::begin(gate.clone(), stream, peer, &door)))
 }
 
 /// Deletes the mail of an account whose user is gone and whose sessions have ended.
@@ -334,7 +370,10 @@ impl Reloader {
         newer.data_dir = current.data_dir.clone();
         newer.listen = current.listen.clone();
         newer.log = current.log.clone();
-        self.tls.load(&newer).map_err(|fault| BadConfig::at(&self.file, fault.setting, fault.text))?;
+        newer.lmtp.keep_doors_of(&current.lmtp);
+        oauth::check(&newer.oauth).map_err(|text| BadConfig::at(&self.file, "oauth.jwks_file", text))?;
+        self.tls.load(&newer).map_err(|fault| BadConfig::at(&self.file, &fault.setting, fault.text))?;
+        self.store.set_quota_defaults(quota_limits(&newer));
         self.config.store(Arc::new(newer));
         if stale.is_empty() {
             return Ok("configuration and certificate read again".into());

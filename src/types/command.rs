@@ -1,13 +1,17 @@
 //! A command as the client meant it: its tag, and one variant of [`Body`] per command.
 //! Argument structs with a story of their own live beside this file (`fetch.rs`, `search.rs`, ...).
-//! APPEND is missing on purpose: it is told piece by piece, see [`crate::types::append`].
+//! An APPEND that brings octets is missing on purpose: it is told piece by piece, see [`crate::types::append`].
 
 use super::{
-    BadMailboxName, Fetch, Flag, List, Lsub, MailboxName, ModSeq, NumSet, Search, Secret, Status, UidRuns, UidValidity,
+    Append, BadMailboxName, Fetch, Find, Flag, List, Lsub, MailboxName, ModSeq, Notify, NumSet, Partial, Search,
+    Secret, SetQuota, Sort, SpecialUse, Status, Thread, UidBatches, UidRuns, UidValidity, UnknownUse,
 };
 
 /// A mailbox name as an argument. A bad name is no syntax error: the command is answered NO, with this reason.
 pub type MailboxArgument = Result<MailboxName, BadMailboxName>;
+
+/// A special use as an argument. An unknown one is no syntax error: the command is answered NO, with this reason.
+pub type UseArgument = Result<SpecialUse, UnknownUse>;
 
 /// One whole command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +51,25 @@ pub enum Body {
     /// RFC 2342
     Namespace,
     Status(Status),
+    /// APPEND or REPLACE of nothing but stored messages (RFC 4469, RFC 8508).
+    Append(Append),
     /// RFC 2177; its end, `DONE`, is a bare line that the session reads itself.
     Idle,
+    /// RFC 5465
+    Notify(Notify),
+    /// RFC 4978, with DEFLATE, the only algorithm there is.
+    Compress,
+    /// RFC 8437; never answered NO.
+    Unauthenticate,
+    /// RFC 9208: the name of a quota root, in the octets the client sent.
+    GetQuota(Vec<u8>),
+    GetQuotaRoot(MailboxArgument),
+    SetQuota(SetQuota),
+
+    /// RFC 2062
+    Find(Find),
+    /// RFC 1176: SELECT of a bulletin board.
+    BBoard(MailboxArgument),
 
     // RFC 3501 §6.4: with a mailbox selected.
     Check,
@@ -59,11 +80,18 @@ pub enum Body {
     /// RFC 4315 §2.1
     UidExpunge(NumSet),
     Search(Search),
+    /// RFC 5256
+    Sort(Sort),
+    Thread(Thread),
     Fetch(Fetch),
     Store(Store),
     Copy(Copy),
     /// RFC 6851
     Move(Copy),
+    /// RFC 10022
+    UidBatches(UidBatches),
+    /// RFC 2062
+    Partial(Partial),
 }
 
 /// AUTHENTICATE (RFC 3501 §6.2.2).
@@ -106,6 +134,8 @@ pub struct QResync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Create {
     pub mailbox: MailboxArgument,
+    /// `USE (...)`: what the mailbox is to be for, each only once (RFC 6154 §3).
+    pub uses: Vec<UseArgument>,
 }
 
 /// RENAME (RFC 3501 §6.3.5).

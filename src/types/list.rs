@@ -1,13 +1,110 @@
-//! LIST, LSUB and XLIST, and the patterns they ask with (RFC 3501 §6.3.8).
-//! A pattern is matched in time proportional to the name, whatever wildcards it holds.
+//! LIST, LSUB and XLIST: what they choose, what they want to know, and what is told (RFC 3501 §6.3.8, RFC 5258).
+
+use super::{EntryName, Pattern, SpecialUse, StatusItem};
 
 /// LIST and XLIST.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List {
     /// It was asked as XLIST, and is answered so: LIST of an old Outlook.
     pub is_xlist: bool,
+    /// Options, or patterns in parentheses, were written, if only `()`: then no pattern asks for the root, and
+    /// extended data may be told (RFC 5258 §3).
+    pub is_extended: bool,
     /// At least one; a mailbox is listed when it matches any.
     pub patterns: Vec<Pattern>,
+    pub select: ListSelect,
+    pub returns: ListReturn,
+}
+
+impl List {
+    /// Most patterns in one LIST; each name is matched against all of them.
+    pub const MAX_PATTERNS: usize = 100;
+}
+
+/// Which of the matching names are listed: those that satisfy all that is asked for (RFC 5258 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ListSelect {
+    /// Subscribed names, whether there is a mailbox or not.
+    pub subscribed: bool,
+    /// Also mailboxes on other servers.
+    pub remote: bool,
+    /// Also names below which something satisfies the rest; never without `subscribed` or `special_use`.
+    pub recursive_match: bool,
+    /// Mailboxes with a special use (RFC 6154 §2).
+    pub special_use: bool,
+}
+
+/// What is told of each name. What a selection option implies is set here too (RFC 5258 §3.1, RFC 6154 §2).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListReturn {
+    pub subscribed: bool,
+    pub children: bool,
+    pub special_use: bool,
+    /// RFC 8440
+    pub my_rights: bool,
+    /// In the order asked; none when STATUS was not asked for (RFC 5819).
+    pub status: Vec<StatusItem>,
+    /// In the order asked; none when METADATA was not asked for (RFC 9590).
+    pub metadata: Vec<EntryName>,
+}
+
+impl ListReturn {
+    /// Most annotations asked for at once.
+    pub const MAX_METADATA: usize = 100;
+}
+
+/// What LIST says of a name between its parentheses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Attribute {
+    NoInferiors,
+    NoSelect,
+    /// Implies `NoSelect` (RFC 5258 §3).
+    NonExistent,
+    Marked,
+    Unmarked,
+    HasChildren,
+    HasNoChildren,
+    Subscribed,
+    Remote,
+    /// It can be listed and not opened (RFC 5465 §3.1).
+    NoAccess,
+    Use(SpecialUse),
+}
+
+impl Attribute {
+    /// As written on the wire, with its backslash.
+    pub const fn wire(self) -> &'static str {
+        match self {
+            Attribute::NoInferiors => "\\Noinferiors",
+            Attribute::NoSelect => "\\Noselect",
+            Attribute::NonExistent => "\\NonExistent",
+            Attribute::Marked => "\\Marked",
+            Attribute::Unmarked => "\\Unmarked",
+            Attribute::HasChildren => "\\HasChildren",
+            Attribute::HasNoChildren => "\\HasNoChildren",
+            Attribute::Subscribed => "\\Subscribed",
+            Attribute::Remote => "\\Remote",
+            Attribute::NoAccess => "\\NoAccess",
+            Attribute::Use(special_use) => special_use.wire(),
+        }
+    }
+}
+
+/// A selection option that something below the name satisfies: what CHILDINFO names (RFC 5258 §3.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChildInfo {
+    Subscribed,
+    SpecialUse,
+}
+
+impl ChildInfo {
+    /// The option's word as written on the wire.
+    pub const fn wire(self) -> &'static str {
+        match self {
+            ChildInfo::Subscribed => "SUBSCRIBED",
+            ChildInfo::SpecialUse => "SPECIAL-USE",
+        }
+    }
 }
 
 /// LSUB (RFC 3501 §6.3.9).
@@ -30,263 +127,6 @@ impl ListWord {
             ListWord::List => "LIST",
             ListWord::Lsub => "LSUB",
             ListWord::Xlist => "XLIST",
-        }
-    }
-}
-
-/// A mailbox name with wildcards: `*` is anything, `%` is anything within one level.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern {
-    tokens: Vec<Token>,
-    kind: Kind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token {
-    Octet(u8),
-    /// `*`
-    Any,
-    /// `%`
-    AnyInLevel,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Names,
-    Root,
-    Nothing,
-}
-
-impl Pattern {
-    /// Reads the two arguments of LIST, decoded. The pattern is the one text put behind the other
-    /// (RFC 3501 §6.3.8); wildcards count in `mailbox` only. An empty `mailbox` asks for the root.
-    pub fn new(reference: &str, mailbox: &str) -> Pattern {
-        if mailbox.is_empty() {
-            return Pattern { tokens: Vec::new(), kind: Kind::Root };
-        }
-        let mut tokens: Vec<Token> = reference.bytes().map(Token::Octet).collect();
-        for b in mailbox.bytes() {
-            let last = tokens.last_mut();
-            match (b, last) {
-                // Wildcards in a row are one: `*` if there is a `*` among them (`*%` is what Emacs sends), else `%`.
-                (b'*', Some(last @ (Token::Any | Token::AnyInLevel))) => *last = Token::Any,
-                (b'%', Some(Token::Any | Token::AnyInLevel)) => {}
-                (b'*', _) => tokens.push(Token::Any),
-                (b'%', _) => tokens.push(Token::AnyInLevel),
-                (b, _) => tokens.push(Token::Octet(b)),
-            }
-        }
-        Pattern { tokens, kind: Kind::Names }
-    }
-
-    /// The pattern no mailbox matches: what a pattern in a broken encoding stands for.
-    pub fn nothing() -> Pattern {
-        Pattern { tokens: Vec::new(), kind: Kind::Nothing }
-    }
-
-    /// `LIST "" ""`: the client asks for the separator and the root, not for mailboxes.
-    pub fn asks_for_root(&self) -> bool {
-        self.kind == Kind::Root
-    }
-
-    /// The text all matching names begin with, up to the first wildcard; a shortcut for walking a sorted list.
-    /// Not to be used when it is a prefix of INBOX in other letters: that one matches in any case.
-    pub fn fixed_prefix(&self) -> Vec<u8> {
-        self.tokens.iter().map_while(|t| if let Token::Octet(b) = t { Some(*b) } else { None }).collect()
-    }
-
-    /// Makes it ready to be matched against many names.
-    pub fn matcher(&self) -> Matcher {
-        Matcher::new(self)
-    }
-
-    /// True when `name` (decoded, canonical) matches. For more than a few names use [`Pattern::matcher`].
-    pub fn matches(&self, name: &str) -> bool {
-        self.matcher().matches(name)
-    }
-}
-
-/// A pattern as a machine that is in many states at once, one bit each: bit `i` is set while the first `i`
-/// tokens fit what was read so far. Each octet of a name costs one pass over the bits, and nothing ever goes back.
-#[derive(Debug, Clone)]
-pub struct Matcher {
-    words: usize,
-    accepted: usize,
-    /// For each octet that occurs, the states that read it. Octets that do not occur read index 0, all zero.
-    of_octet: Vec<u64>,
-    index: Box<[u16; 256]>,
-    any: Vec<u64>,
-    any_in_level: Vec<u64>,
-    is_names: bool,
-    states: Vec<u64>,
-}
-
-impl Matcher {
-    fn new(pattern: &Pattern) -> Matcher {
-        let words = pattern.tokens.len() / 64 + 1;
-        let mut matcher = Matcher {
-            words,
-            accepted: pattern.tokens.len(),
-            of_octet: vec![0; words],
-            index: Box::new([0; 256]),
-            any: vec![0; words],
-            any_in_level: vec![0; words],
-            is_names: pattern.kind == Kind::Names,
-            states: vec![0; words],
-        };
-        for (i, token) in pattern.tokens.iter().enumerate() {
-            let (word, bit) = (i / 64, 1u64 << (i % 64));
-            match token {
-                Token::Octet(b) => {
-                    let index = &mut matcher.index[usize::from(*b)];
-                    if *index == 0 {
-                        *index = (matcher.of_octet.len() / words) as u16;
-                        matcher.of_octet.resize(matcher.of_octet.len() + words, 0);
-                    }
-                    matcher.of_octet[usize::from(*index) * words + word] |= bit;
-                }
-                Token::Any => matcher.any[word] |= bit,
-                Token::AnyInLevel => matcher.any_in_level[word] |= bit,
-            }
-        }
-        matcher
-    }
-
-    /// True when `name` (decoded, canonical) matches.
-    pub fn matches(&mut self, name: &str) -> bool {
-        if !self.is_names {
-            return false;
-        }
-        self.states.fill(0);
-        self.states[0] = 1;
-        self.skip_wildcards();
-        // RFC 3501 §5.1: INBOX is the same in any case, as the first level of a name too.
-        let caseless = if name == "INBOX" || name.starts_with("INBOX/") { 5 } else { 0 };
-        for (at, b) in name.bytes().enumerate() {
-            let other = if at < caseless { b.to_ascii_lowercase() } else { b };
-            if !self.step(b, other) {
-                return false;
-            }
-        }
-        self.states[self.accepted / 64] & (1 << (self.accepted % 64)) != 0
-    }
-
-    /// Reads one octet that may also be taken for `other`. False when no state is left.
-    fn step(&mut self, b: u8, other: u8) -> bool {
-        let masks = usize::from(self.index[usize::from(b)]) * self.words;
-        let other_masks = usize::from(self.index[usize::from(other)]) * self.words;
-        let (mut carry, mut alive) = (0, 0);
-        for w in 0..self.words {
-            let states = self.states[w];
-            let read = states & (self.of_octet[masks + w] | self.of_octet[other_masks + w]);
-            let mut stay = states & self.any[w];
-            if b != b'/' {
-                stay |= states & self.any_in_level[w];
-            }
-            self.states[w] = (read << 1) | carry | stay;
-            carry = read >> 63;
-            alive |= self.states[w];
-        }
-        self.skip_wildcards();
-        alive != 0
-    }
-
-    /// A wildcard may stand for nothing. One step is enough: no two wildcards are neighbours.
-    fn skip_wildcards(&mut self) {
-        let mut carry = 0;
-        for w in 0..self.words {
-            let wild = self.states[w] & (self.any[w] | self.any_in_level[w]);
-            self.states[w] |= (wild << 1) | carry;
-            carry = wild >> 63;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn matches(pattern: &str, name: &str) -> bool {
-        Pattern::new("", pattern).matches(name)
-    }
-
-    #[test]
-    fn wildcards() {
-        let yes = [
-            ("*", "a/b/c"),
-            ("%", "a"),
-            ("a/%", "a/b"),
-            ("*%", "a/b"),
-            ("%*", "a/b"),
-            ("a*c", "a/b/c"),
-            ("%/%", "a/b"),
-        ];
-        for (pattern, name) in yes {
-            assert!(matches(pattern, name), "{pattern} {name}");
-        }
-        let no = [("%", "a/b"), ("a/%", "a"), ("a/%", "a/b/c"), ("A", "a"), ("a", "ab"), ("%%", "a/b"), ("a%c", "a/c")];
-        for (pattern, name) in no {
-            assert!(!matches(pattern, name), "{pattern} {name}");
-        }
-    }
-
-    #[test]
-    fn inbox_matches_in_any_case_and_nothing_else_does() {
-        for pattern in ["inbox", "iNbOx", "INBOX", "in*", "%", "*ox"] {
-            assert!(matches(pattern, "INBOX"), "{pattern}");
-        }
-        assert!(matches("inbox/%", "INBOX/Sub"));
-        assert!(!matches("inbox/sub", "INBOX/Sub"));
-        assert!(!matches("inboxes", "INBOXES"));
-    }
-
-    #[test]
-    fn the_reference_is_a_prefix_without_wildcards() {
-        assert!(Pattern::new("a/", "%").matches("a/b"));
-        assert!(Pattern::new("*", "%").matches("*b"));
-        assert!(!Pattern::new("*", "%").matches("ab"));
-        assert!(Pattern::new("a/", "").asks_for_root() && !Pattern::new("", "").matches(""));
-        assert!(!Pattern::nothing().matches("INBOX"));
-        assert_eq!(Pattern::new("a/", "b%c").fixed_prefix(), b"a/b");
-    }
-
-    #[test]
-    fn many_wildcards_cost_no_more_than_the_name_is_long() {
-        // Backtracking over this would outlive us; see also the property below.
-        let pattern = Pattern::new("", &"%a*b".repeat(250));
-        let name = "ab/".repeat(300);
-        let mut matcher = pattern.matcher();
-        for _ in 0..100 {
-            assert!(!matcher.matches(&name));
-        }
-    }
-
-    /// The definition, by recursion.
-    fn by_definition(pattern: &[u8], name: &[u8]) -> bool {
-        match (pattern.split_first(), name.split_first()) {
-            (None, None) => true,
-            (None, Some(_)) => false,
-            (Some((b'*', rest)), _) => (0..=name.len()).any(|n| by_definition(rest, &name[n..])),
-            (Some((b'%', rest)), _) => {
-                let level = name.iter().position(|b| *b == b'/').unwrap_or(name.len());
-                (0..=level).any(|n| by_definition(rest, &name[n..]))
-            }
-            (Some((p, pattern)), Some((n, name))) => p == n && by_definition(pattern, name),
-            (Some(_), None) => false,
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_the_definition(pattern in "[ab/%*]{1,9}", name in "[ab/]{0,9}") {
-            prop_assert_eq!(matches(&pattern, &name), by_definition(pattern.as_bytes(), name.as_bytes()));
-        }
-
-        #[test]
-        fn long_patterns_agree_too(fill in 50usize..80, tail in "[ab%*]{1,6}", name in "[ab]{0,6}") {
-            let (pattern, name) = ("x".repeat(fill) + &tail, "x".repeat(fill) + &name);
-            prop_assert_eq!(matches(&pattern, &name), by_definition(pattern.as_bytes(), name.as_bytes()));
         }
     }
 }

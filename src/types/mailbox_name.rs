@@ -26,7 +26,9 @@ impl fmt::Display for BadMailboxName {
             BadMailboxName::TooDeep => write!(f, "a mailbox name has at most {} levels", MailboxName::MAX_LEVELS),
             BadMailboxName::EmptyLevel => f.write_str("a mailbox name has no empty level between two \"/\""),
             BadMailboxName::ControlCharacter => f.write_str("a mailbox name has no control characters"),
-            BadMailboxName::Encoding => f.write_str("the mailbox name is not valid modified UTF-7"),
+            BadMailboxName::Encoding => {
+                f.write_str("the mailbox name is not in modified UTF-7, nor in UTF-8 where that was enabled")
+            }
         }
     }
 }

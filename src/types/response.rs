@@ -1,6 +1,6 @@
 //! What a server answers: conditions and response codes (RFC 3501 §7.1, RFC 5530).
 
-use super::{FlagSet, ModSeq, Seq, Uid, UidRuns, UidValidity};
+use super::{EventName, FlagSet, ModSeq, ObjectId, Seq, Uid, UidRuns, UidValidity};
 
 /// The word a status response begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,56 @@ pub enum Code {
 
     /// RFC 4469 §4.2, RFC 7889 §4
     TooBig,
+    /// The URL that could not be used, as it was written (RFC 4469 §4.1).
+    BadUrl(String),
+    /// RFC 3516 §4.3
+    UnknownCte,
+    /// RFC 4978 §3
+    CompressionActive,
+    /// RFC 5182 §2.5
+    NotSaved,
+    /// The tag of the search that will send no updates (RFC 5267 §4.3.1).
+    NoUpdate(String),
+
+    // RFC 5465 §5.8, §3.1
+    NotificationOverflow,
+    /// All events that can be asked for.
+    BadEvent(Vec<EventName>),
+
+    /// RFC 6154 §3
+    UseAttr,
+    /// RFC 9051 §7.1
+    HasChildren,
+    /// RFC 8474 §4.1
+    MailboxId(ObjectId),
+
+    /// Only in an untagged OK (RFC 9585 §4).
+    InProgress {
+        /// The tag of the command, when it is known.
+        tag: Option<String>,
+        progress: Option<Progress>,
+    },
+    /// RFC 9586 §3
+    UidRequired,
+    /// RFC 9738 §3
+    MessageLimit {
+        /// Messages that one command may touch.
+        limit: u32,
+        /// The lowest UID that was done, when some were.
+        lowest: Option<Uid>,
+    },
+
+    // RFC 10022 §3.1
+    TooFew,
+    TooMany,
+}
+
+/// How far a command has come (RFC 9585 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    pub done: u32,
+    /// Known and more than 0, or `None`. What is written of `done` always stays below it.
+    pub goal: Option<u32>,
 }
 
 impl Code {
@@ -130,6 +180,21 @@ impl Code {
             Code::AlreadyExists => "ALREADYEXISTS",
             Code::NonExistent => "NONEXISTENT",
             Code::TooBig => "TOOBIG",
+            Code::BadUrl(_) => "BADURL",
+            Code::UnknownCte => "UNKNOWN-CTE",
+            Code::CompressionActive => "COMPRESSIONACTIVE",
+            Code::NotSaved => "NOTSAVED",
+            Code::NoUpdate(_) => "NOUPDATE",
+            Code::NotificationOverflow => "NOTIFICATIONOVERFLOW",
+            Code::BadEvent(_) => "BADEVENT",
+            Code::UseAttr => "USEATTR",
+            Code::HasChildren => "HASCHILDREN",
+            Code::MailboxId(_) => "MAILBOXID",
+            Code::InProgress { .. } => "INPROGRESS",
+            Code::UidRequired => "UIDREQUIRED",
+            Code::MessageLimit { .. } => "MESSAGELIMIT",
+            Code::TooFew => "TOOFEW",
+            Code::TooMany => "TOOMANY",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! SEARCH as a tree of keys (RFC 3501 §6.4.4). Trees are kept in one canonical form, so that equal
 //! questions are equal values: no AND inside an AND, no OR inside an OR, no NOT of a NOT.
 
-use super::{Date, Keyword, ModSeq, NumSet, SystemFlag};
+use super::{Date, Keyword, ModSeq, NumSet, ObjectId, PartialRange, SystemFlag, Uid};
 
 /// SEARCH and UID SEARCH.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,30 @@ pub struct Search {
     pub uid: bool,
     /// The charset of all strings, as written.
     pub charset: Option<String>,
+    /// What `RETURN (...)` asks for; without it the answer is `* SEARCH`.
+    pub returns: Option<SearchReturn>,
     pub key: SearchKey,
+}
+
+/// What an extended SEARCH or SORT wants to know (RFC 4731 §3.1). Never empty: `RETURN ()` is read as
+/// `RETURN (ALL)`, which is what it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SearchReturn {
+    pub min: bool,
+    pub max: bool,
+    pub all: bool,
+    pub count: bool,
+    /// Keep the result as `$` (RFC 5182). Alone it wants no ESEARCH at all.
+    pub save: bool,
+    /// Never together with `all` (RFC 9394 §3.1).
+    pub partial: Option<PartialRange>,
+}
+
+impl SearchReturn {
+    /// True when an ESEARCH has to be sent: something besides SAVE was asked for.
+    pub fn wants_answer(self) -> bool {
+        self.min || self.max || self.all || self.count || self.partial.is_some()
+    }
 }
 
 impl Search {
@@ -42,12 +65,25 @@ pub enum SearchKey {
     Before(DateOf, Date),
     On(DateOf, Date),
     Since(DateOf, Date),
+    /// Arrived that many seconds ago or earlier, at least 1 (RFC 5032 §2).
+    Older(u32),
+    /// Arrived that many seconds ago or later, at least 1.
+    Younger(u32),
+    /// All messages where the mailbox knows save dates, else none (RFC 8514 §4.3).
+    SaveDateSupported,
     /// More octets than this.
     Larger(u64),
     /// Fewer octets than this.
     Smaller(u64),
     /// Changed at this modseq or later; 0 is everything (RFC 7162 §3.1.5).
     ModSeq(ModSeq),
+    /// RFC 8474 §6
+    EmailId(ObjectId),
+    ThreadId(ObjectId),
+    /// UIDs above this one; unlike `n+1:*` none at all when there are none (RFC 9738 §3.2).
+    UidAfter(Uid),
+    /// UIDs below this one.
+    UidBefore(Uid),
 
     Bcc(Vec<u8>),
     Cc(Vec<u8>),
@@ -70,6 +106,8 @@ pub enum DateOf {
     Arrival,
     /// The `Date:` header field.
     Sent,
+    /// When it came into this mailbox (RFC 8514).
+    Saved,
 }
 
 impl SearchKey {
@@ -138,6 +176,20 @@ impl SearchKey {
                 SearchKey::And(keys) | SearchKey::Or(keys) => left.extend(keys),
                 SearchKey::Not(key) => left.push(key),
                 SearchKey::ModSeq(_) => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// True when it names messages by their sequence numbers.
+    pub fn has_numbers(&self) -> bool {
+        let mut left = vec![self];
+        while let Some(key) = left.pop() {
+            match key {
+                SearchKey::And(keys) | SearchKey::Or(keys) => left.extend(keys),
+                SearchKey::Not(key) => left.push(key),
+                SearchKey::Numbers(set) if *set != NumSet::Saved => return true,
                 _ => {}
             }
         }

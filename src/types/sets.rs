@@ -197,6 +197,20 @@ impl UidRuns {
         UidRuns { runs: out }
     }
 
+    /// The numbers at positions `from` to `to` (not included), counted from 0 in rising order.
+    pub fn slice(&self, from: u64, to: u64) -> UidRuns {
+        let (mut out, mut at) = (UidRuns::new(), 0);
+        for &(lo, hi) in &self.runs {
+            let next = at + u64::from(hi - lo) + 1;
+            let (first, end) = (from.max(at), to.min(next));
+            if first < end {
+                out.push_run(lo + (first - at) as u32, lo + (end - 1 - at) as u32);
+            }
+            at = next;
+        }
+        out
+    }
+
     /// The set in IMAP's own form, `1:3,7`. Empty when the set is; IMAP has no empty set.
     pub fn wire(&self) -> String {
         let mut text = String::new();
@@ -284,6 +298,9 @@ mod tests {
             same(ra.union(&rb), &a | &b);
             same(ra.intersection(&rb), &a & &b);
             same(ra.difference(&rb), &a - &b);
+            let (from, to) = (random(12) as usize, random(24) as usize);
+            let sliced = a.iter().copied().take(to).skip(from).collect();
+            same(ra.slice(from as u64, to as u64), sliced);
             let mut pushed = UidRuns::new();
             for n in a.iter().rev() {
                 pushed.push(*n);

@@ -95,16 +95,90 @@ pub fn write_date_time(out: &mut Vec<u8>, date_time: DateTime) {
     two_digits(out, u32::from(date.year() / 100));
     two_digits(out, u32::from(date.year() % 100));
     out.push(b' ');
-    two_digits(out, seconds / 3600);
-    out.push(b':');
-    two_digits(out, seconds / 60 % 60);
-    out.push(b':');
-    two_digits(out, seconds % 60);
+    write_time(out, seconds);
     out.extend_from_slice(if date_time.zone_minutes < 0 { b" -" } else { b" +" });
     let zone = u32::from(date_time.zone_minutes.unsigned_abs());
     two_digits(out, zone / 60 % 100);
     two_digits(out, zone % 60);
     out.push(b'"');
+}
+
+/// date-time = full-date "T" full-time (RFC 3339 §5.6). Fractions of a second are read and dropped.
+pub(super) fn internet_date_time(i: &[u8]) -> Parsed<'_, DateTime> {
+    match internet(i) {
+        Some((date_time, rest)) => Ok((rest, date_time)),
+        None => fail(i, "a date-time like 1996-12-19T16:39:57-08:00"),
+    }
+}
+
+fn internet(i: &[u8]) -> Option<(DateTime, &[u8])> {
+    let separator = |i: &'_ [u8], b: u8| i.first().is_some_and(|first| first.eq_ignore_ascii_case(&b));
+    // full-date = 4DIGIT "-" 2DIGIT "-" 2DIGIT
+    let (year, i) = digits(i, 4)?;
+    let (month, i) = digits(i.strip_prefix(b"-")?, 2)?;
+    let (day, i) = digits(i.strip_prefix(b"-")?, 2)?;
+    let date = Date::new(year as u16, month as u8, day as u8)?;
+    // partial-time = 2DIGIT ":" 2DIGIT ":" 2DIGIT ["." 1*DIGIT]
+    let (hours, i) = digits(separator(i, b'T').then(|| &i[1..])?, 2)?;
+    let (minutes, i) = digits(i.strip_prefix(b":")?, 2)?;
+    let (seconds, mut i) = digits(i.strip_prefix(b":")?, 2)?;
+    if hours > 23 || minutes > 59 || seconds > 60 {
+        return None;
+    }
+    if let Some(fraction) = i.strip_prefix(b".") {
+        let count = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
+        i = (count > 0).then(|| &fraction[count..])?;
+    }
+    // time-offset = "Z" / ("+" / "-") 2DIGIT ":" 2DIGIT
+    let (zone, i) = if separator(i, b'Z') {
+        (0, &i[1..])
+    } else {
+        let (sign, i) = match i.split_first()? {
+            (b'+', rest) => (1, rest),
+            (b'-', rest) => (-1, rest),
+            _ => return None,
+        };
+        let (zone_hours, i) = digits(i, 2)?;
+        let (zone_minutes, i) = digits(i.strip_prefix(b":")?, 2)?;
+        if zone_hours > 23 || zone_minutes > 59 {
+            return None;
+        }
+        (sign * (zone_hours * 60 + zone_minutes) as i16, i)
+    };
+    Some((DateTime::on_clock(date, hours * 3600 + minutes * 60 + seconds, zone), i))
+}
+
+/// A date-time of RFC 3339, in its own zone where that document has it, else in UTC.
+pub(super) fn write_internet_date_time(out: &mut Vec<u8>, date_time: DateTime) {
+    let has_zone = date_time.zone_minutes.unsigned_abs() < 24 * 60;
+    let date_time = if has_zone { date_time } else { DateTime::utc(date_time.unix_seconds) };
+    let (date, seconds) = date_time.clock();
+    two_digits(out, u32::from(date.year() / 100));
+    two_digits(out, u32::from(date.year() % 100));
+    out.push(b'-');
+    two_digits(out, date.month().into());
+    out.push(b'-');
+    two_digits(out, date.day().into());
+    out.push(b'T');
+    write_time(out, seconds);
+    let zone = u32::from(date_time.zone_minutes.unsigned_abs());
+    if zone == 0 {
+        out.push(b'Z');
+        return;
+    }
+    out.push(if date_time.zone_minutes < 0 { b'-' } else { b'+' });
+    two_digits(out, zone / 60);
+    out.push(b':');
+    two_digits(out, zone % 60);
+}
+
+/// time = 2DIGIT ":" 2DIGIT ":" 2DIGIT
+fn write_time(out: &mut Vec<u8>, seconds: u32) {
+    two_digits(out, seconds / 3600);
+    out.push(b':');
+    two_digits(out, seconds / 60 % 60);
+    out.push(b':');
+    two_digits(out, seconds % 60);
 }
 
 fn two_digits(out: &mut Vec<u8>, n: u32) {
@@ -155,6 +229,40 @@ mod tests {
             "\"10-Feb-2023  00:00:00 +0000\"",
             "\"10-Feb-2023 00:00:00 +0000",
             "\"\"",
+        ];
+        for text in bad {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn date_times_of_the_internet() {
+        let read = |text: &str| {
+            let parsed = internet_date_time(text.as_bytes()).ok().filter(|(rest, _)| rest.is_empty());
+            parsed.map(|(_, date_time)| {
+                let mut out = Vec::new();
+                write_internet_date_time(&mut out, date_time);
+                String::from_utf8(out).expect("ASCII")
+            })
+        };
+        for text in ["1996-12-19T16:39:57-08:00", "2000-02-29T23:59:59Z", "1937-01-01T12:00:27+00:20"] {
+            assert_eq!(read(text).as_deref(), Some(text));
+        }
+        assert_eq!(read("1985-04-12t23:20:50.52z").as_deref(), Some("1985-04-12T23:20:50Z"));
+        assert_eq!(read("1990-12-31T23:59:60-00:00").as_deref(), Some("1991-01-01T00:00:00Z"));
+        let bad = [
+            "",
+            "1996-12-19",
+            "1996-12-19 16:39:57Z",
+            "1996-12-19T16:39:57",
+            "1996-12-19T16:39Z",
+            "1996-12-19T16:39:57.Z",
+            "1996-13-19T16:39:57Z",
+            "1996-02-30T16:39:57Z",
+            "1996-12-19T24:39:57Z",
+            "1996-12-19T16:39:57+24:00",
+            "1996-12-19T16:39:57+0100",
+            "96-12-19T16:39:57Z",
         ];
         for text in bad {
             assert_eq!(read(text), None, "{text}");

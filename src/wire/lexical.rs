@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 
 use nom::Parser;
-use nom::bytes::complete::{tag as exactly, take_while, take_while1};
+use nom::bytes::complete::{take_while, take_while1};
 
 use super::garbled::{Parsed, Wrong, expected, fail};
-use crate::types::{Flag, Keyword, ModSeq, NumSet, SetBound, SystemFlag, UidRuns};
+use crate::types::{Flag, Keyword, ModSeq, NumSet, ObjectId, PartialRange, SetBound, SystemFlag, UidRuns};
 
 /// ATOM-CHAR = <any CHAR except atom-specials>
 pub(super) fn is_atom_char(b: u8) -> bool {
@@ -80,6 +80,14 @@ pub(super) fn listed<'a, T>(i: &'a [u8], element: impl FnMut(&'a [u8]) -> Parsed
     Ok((i, all))
 }
 
+/// "(" [element *(SP element)] ")"
+pub(super) fn listed_or_none<'a, T>(i: &'a [u8], element: impl FnMut(&'a [u8]) -> Parsed<'a, T>) -> Parsed<'a, Vec<T>> {
+    match i.strip_prefix(b"()") {
+        Some(rest) => Ok((rest, Vec::new())),
+        None => listed(i, element),
+    }
+}
+
 /// atom = 1*ATOM-CHAR
 pub(super) fn atom(i: &[u8]) -> Parsed<'_, &str> {
     expected("an atom", take_while1(is_atom_char)).map(ascii).parse(i)
@@ -122,6 +130,38 @@ pub(super) fn nz_number(i: &[u8]) -> Parsed<'_, u32> {
     digits(i, 1 << 32, what).map(|(i, n)| (i, n as u32))
 }
 
+/// nz-number64 = digit-nz *DIGIT ; Unsigned 63-bit integer (RFC 9051 §9)
+pub(super) fn nz_number64(i: &[u8]) -> Parsed<'_, u64> {
+    let what = "a number from 1 to 9223372036854775807 without a leading 0";
+    if i.first() == Some(&b'0') {
+        return fail(i, what);
+    }
+    digits(i, 1 << 63, what)
+}
+
+/// objectid = 1*255(ALPHA / DIGIT / "_" / "-") (RFC 8474 §7)
+pub(super) fn object_id(i: &[u8]) -> Parsed<'_, ObjectId> {
+    let what = "an object identifier";
+    let (rest, id) = expected(what, take_while1(ObjectId::is_octet)).parse(i)?;
+    match ObjectId::new(ascii(id)) {
+        Some(id) => Ok((rest, id)),
+        None => fail(i, "an object identifier of at most 255 octets"),
+    }
+}
+
+/// partial-range = nz-number ":" nz-number / "-" nz-number ":" "-" nz-number (RFC 9394 §4)
+pub(super) fn partial_range(i: &[u8]) -> Parsed<'_, PartialRange> {
+    let from_last = i.first() == Some(&b'-');
+    let position = |i| match from_last {
+        true => mark(b'-', "\"-\" and a position")(i).and_then(|(i, ())| nz_number(i)),
+        false => nz_number(i),
+    };
+    let (i, first) = position(i)?;
+    let (i, ()) = mark(b':', "\":\" and a second position")(i)?;
+    let (i, second) = position(i)?;
+    Ok((i, PartialRange { from_last, first, second }))
+}
+
 /// mod-sequence-valzer = "0" / mod-sequence-value (RFC 7162 §7)
 pub(super) fn mod_seq(i: &[u8]) -> Parsed<'_, ModSeq> {
     digits(i, 1 << 63, "a modification sequence").map(|(i, n)| (i, ModSeq(n)))
@@ -149,6 +189,32 @@ pub(super) fn quoted(i: &[u8]) -> Parsed<'_, Cow<'_, [u8]>> {
             _ => return fail(rest, "the closing quote of a string"),
         }
     }
+}
+
+/// Finds a quoted string that is not UTF-8 in a line that a parser has taken: what is to be read from there on.
+///
+/// RFC 9755 §3: once UTF-8 is spoken, octets above 127 in a quoted string that are not well-formed UTF-8 are BAD. In a
+/// line that follows the grammar a quote outside strings and literals can only begin a string.
+pub(super) fn ill_formed_quoted(line: &[u8]) -> Option<&[u8]> {
+    if line.is_ascii() {
+        return None;
+    }
+    let mut i = line;
+    while let Some(at) = i.iter().position(|b| matches!(b, b'"' | b'{')) {
+        let begin = &i[at..];
+        i = match begin[0] {
+            b'"' => match quoted(begin) {
+                Ok((_, text)) if std::str::from_utf8(&text).is_err() => return Some(begin),
+                Ok((rest, _)) => rest,
+                Err(_) => return None,
+            },
+            _ => match literal(begin) {
+                Ok((rest, _)) => rest,
+                Err(_) => return None,
+            },
+        };
+    }
+    None
 }
 
 /// literal = "{" number ["+"] "}" CRLF *CHAR8 (RFC 7888 §8), held in the line by the framer.
@@ -205,7 +271,7 @@ pub(super) fn nil(i: &[u8]) -> Parsed<'_, ()> {
 }
 
 /// seq-number = nz-number / "*"
-fn set_bound(i: &[u8]) -> Parsed<'_, SetBound> {
+pub(super) fn set_bound(i: &[u8]) -> Parsed<'_, SetBound> {
     match i.first() {
         Some(b'*') => Ok((&i[1..], SetBound::Star)),
         Some(b'0'..=b'9') => nz_number(i).map(|(i, n)| (i, SetBound::Number(n))),
@@ -213,8 +279,18 @@ fn set_bound(i: &[u8]) -> Parsed<'_, SetBound> {
     }
 }
 
-/// sequence-set = (seq-number / seq-range) *("," sequence-set); seq-range = seq-number ":" seq-number
+/// sequence-set = (seq-number / seq-range) *("," sequence-set) / "$"; seq-range = seq-number ":" seq-number
+///
+/// `$` is a set of its own (RFC 5182 §3), never a member of a longer one.
 pub(super) fn num_set(i: &[u8]) -> Parsed<'_, NumSet> {
+    match i.strip_prefix(b"$") {
+        Some(rest) => Ok((rest, NumSet::Saved)),
+        None => written_set(i),
+    }
+}
+
+/// A sequence-set that says which numbers it holds.
+fn written_set(i: &[u8]) -> Parsed<'_, NumSet> {
     let mut ranges = Vec::new();
     let mut i = i;
     loop {
@@ -233,7 +309,7 @@ pub(super) fn num_set(i: &[u8]) -> Parsed<'_, NumSet> {
 
 /// A sequence-set in which "*" is not allowed: uid-set, known-uids and their like (RFC 4315 §4, RFC 7162 §7).
 pub(super) fn runs(i: &[u8]) -> Parsed<'_, UidRuns> {
-    let (rest, set) = num_set(i)?;
+    let (rest, set) = written_set(i)?;
     if set.has_star() {
         return fail(i, "a set without \"*\"");
     }
@@ -277,10 +353,7 @@ pub(super) fn keyword(i: &[u8]) -> Parsed<'_, Keyword> {
 
 /// flag-list = "(" [flag *(SP flag)] ")"
 pub(super) fn flag_list(i: &[u8], recent: Recent) -> Parsed<'_, Vec<Flag>> {
-    if let Ok((i, _)) = exactly::<_, _, Wrong>("()").parse(i) {
-        return Ok((i, Vec::new()));
-    }
-    listed(i, |i| flag(i, recent)).map(|(i, flags)| (i, flags.into_iter().flatten().collect()))
+    listed_or_none(i, |i| flag(i, recent)).map(|(i, flags)| (i, flags.into_iter().flatten().collect()))
 }
 
 #[cfg(test)]
@@ -321,6 +394,16 @@ mod tests {
     }
 
     #[test]
+    fn quoted_strings_that_are_not_utf8_are_found() {
+        let found = |line: &[u8]| ill_formed_quoted(line).map(|rest| line.len() - rest.len());
+        assert_eq!(found(b"a \"gr\xc3\xbcn\" \"\xff\""), Some(10));
+        assert_eq!(found(b"a \"\\\"\xff\""), Some(2));
+        assert_eq!(found(b"a {2}\r\n\"\xff \"\xc3\xbc\""), None);
+        assert_eq!(found(b"a {2}\r\n\"\xff \"\xc3\""), Some(10));
+        assert_eq!(found(b"a \"b\" c"), None);
+    }
+
+    #[test]
     fn atoms_end_at_specials() {
         assert_eq!(whole(astring(b"a]b+c")).as_deref(), Some(&b"a]b+c"[..]));
         assert_eq!(whole(atom(b"a]b")), None);
@@ -335,11 +418,29 @@ mod tests {
         use SetBound::{Number, Star};
         let set = |text: &'static str| whole(num_set(text.as_bytes()));
         assert_eq!(set("5,1:*,*"), Some(NumSet::Ranges(vec![(Number(5), Number(5)), (Number(1), Star), (Star, Star)])));
-        for bad in ["", "0", "1,", "1:", ":1", "1::2", "1,,2", "a", "1;2", "4294967296", "$"] {
+        for bad in ["", "0", "1,", "1:", ":1", "1::2", "1,,2", "a", "1;2", "4294967296", "$,1", "1,$", "$:5", "$$"] {
             assert_eq!(set(bad), None, "{bad}");
         }
+        assert_eq!(set("$"), Some(NumSet::Saved));
+        assert_eq!(whole(runs(b"$")), None);
         assert_eq!(whole(runs(b"9,3:1")).map(|r| r.wire()).as_deref(), Some("1:3,9"));
         assert_eq!(whole(runs(b"1:*")), None);
+    }
+
+    #[test]
+    fn slices_and_identifiers() {
+        let slice = |text: &'static str| whole(partial_range(text.as_bytes()));
+        assert_eq!(slice("500:400"), Some(PartialRange { from_last: false, first: 500, second: 400 }));
+        assert_eq!(slice("-1:-50"), Some(PartialRange { from_last: true, first: 1, second: 50 }));
+        for bad in ["", "1", "-1", "0:1", "1:0", "-1:1", "1:-1", "1:*", "-0:-1", "1:2,3:4", "1:4294967296", "--1:-2"] {
+            assert_eq!(slice(bad), None, "{bad}");
+        }
+        assert_eq!(whole(object_id(b"M6d_-")), ObjectId::new("M6d_-"));
+        assert!(whole(object_id(&[b'x'; 255])).is_some());
+        assert!(object_id(&[b'x'; 256]).is_err());
+        for bad in ["", "a.b", "\"a\""] {
+            assert_eq!(whole(object_id(bad.as_bytes())), None, "{bad}");
+        }
     }
 
     #[test]

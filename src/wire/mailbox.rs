@@ -4,10 +4,10 @@
 use nom::Parser;
 
 use super::dialect::Dialect;
-use super::garbled::{Parsed, expected};
-use super::lexical::{astring, space};
+use super::garbled::{Parsed, expected, fail};
+use super::lexical::{ascii, astring, atom, listed, listed_or_none, mark, space, word};
 use crate::types::command::{Create, Rename};
-use crate::types::{Body, MailboxArgument};
+use crate::types::{Body, MailboxArgument, SpecialUse, UnknownUse, UseArgument};
 
 /// mailbox = "INBOX" / astring
 ///
@@ -23,9 +23,51 @@ pub(super) fn only(i: &[u8], dialect: Dialect) -> Parsed<'_, MailboxArgument> {
     mailbox(i, dialect)
 }
 
-/// create = "CREATE" SP mailbox
+/// create = "CREATE" SP mailbox [SP "(" create-param *(SP create-param) ")"] (RFC 4466 §2.2)
 pub(super) fn create(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
-    only(i, dialect).map(|(i, mailbox)| (i, Body::Create(Create { mailbox })))
+    let (mut i, mailbox) = only(i, dialect)?;
+    let mut uses = Vec::new();
+    if i.starts_with(b" (") {
+        let mut parameters;
+        (i, parameters) = listed(&i[1..], uses_of)?;
+        if parameters.len() > 1 {
+            return fail(i, "USE only once");
+        }
+        uses = parameters.pop().unwrap_or_default();
+    }
+    Ok((i, Body::Create(Create { mailbox, uses })))
+}
+
+/// create-param =/ "USE" SP "(" [use-attr *(SP use-attr)] ")" (RFC 6154 §6)
+fn uses_of(i: &[u8]) -> Parsed<'_, Vec<UseArgument>> {
+    let (rest, name) = word(i)?;
+    if !name.eq_ignore_ascii_case(b"USE") {
+        return fail(i, "USE");
+    }
+    let (i, ()) = space(rest)?;
+    let mut uses: Vec<UseArgument> = Vec::new();
+    let (i, _) = listed_or_none(i, |i| {
+        let (rest, special_use) = special_use(i)?;
+        if !uses.contains(&special_use) {
+            if uses.len() == MAX_USES {
+                return fail(i, "at most 16 special uses");
+            }
+            uses.push(special_use);
+        }
+        Ok((rest, ()))
+    })?;
+    Ok((i, uses))
+}
+
+/// Most different special uses in one CREATE; more than there are.
+const MAX_USES: usize = 16;
+
+/// use-attr = "\All" / "\Archive" / ... / "\" atom
+fn special_use(i: &[u8]) -> Parsed<'_, UseArgument> {
+    let (rest, ()) = mark(b'\\', "a special use like \\Sent")(i)?;
+    let (rest, _) = atom(rest)?;
+    let attribute = ascii(&i[..i.len() - rest.len()]);
+    Ok((rest, SpecialUse::from_wire(attribute).ok_or_else(|| UnknownUse(attribute.to_owned()))))
 }
 
 /// rename = "RENAME" SP mailbox SP mailbox
@@ -53,6 +95,41 @@ mod tests {
         assert_eq!(name("a CREATE \"\""), Err(BadMailboxName::Empty));
         assert_eq!(name("a CREATE &Jjo!"), Err(BadMailboxName::Encoding));
         assert_eq!(name("a CREATE a//b"), Err(BadMailboxName::EmptyLevel));
+    }
+
+    #[test]
+    fn create_takes_uses() {
+        let uses = |parameters: &str| match parse(format!("a CREATE x {parameters}").as_bytes()).map(|c| c.body) {
+            Ok(Body::Create(create)) => Ok(create.uses),
+            Ok(other) => panic!("{parameters}: {other:?}"),
+            Err(garbled) => Err(garbled.to_string()),
+        };
+        let both = vec![Ok(SpecialUse::Drafts), Ok(SpecialUse::Sent)];
+        assert_eq!(uses("(use (\\drafts \\Sent \\DRAFTS))"), Ok(both));
+        assert_eq!(uses("(USE (\\Cat))"), Ok(vec![Err(UnknownUse("\\Cat".into()))]));
+        assert_eq!(uses("(USE ())"), Ok(vec![]));
+        let bad = [
+            ("", "expected the end of the command at octet 11"),
+            ("()", "expected USE at octet 13"),
+            ("(USE)", "expected a space at octet 16"),
+            ("(USE \\Sent)", "expected \"(\" at octet 17"),
+            ("(USE (Sent))", "expected a special use like \\Sent at octet 18"),
+            ("(USE (\\))", "expected an atom at octet 19"),
+            ("(USE (\\Sent )", "expected a special use like \\Sent at octet 24"),
+            ("(USE (\\Sent)", "expected a space or \")\" at octet 24"),
+            ("(USE () USE ())", "expected USE only once at octet 27"),
+            ("(FOO)", "expected USE at octet 13"),
+            ("(USE ()) x", "expected the end of the command at octet 20"),
+        ];
+        for (parameters, expected) in bad {
+            assert_eq!(uses(parameters), Err(expected.to_owned()), "{parameters}");
+        }
+        let many: Vec<String> = (0..17).map(|n| format!("\\A{n}")).collect();
+        assert!(uses(&format!("(USE ({}))", many.join(" "))).is_err_and(|e| e.contains("at most 16")));
+        assert!(uses(&format!("(USE ({}))", many[1..].join(" "))).is_ok());
+        for other in ["a RENAME b c (USE ())", "a DELETE b (USE ())", "a SUBSCRIBE b ()"] {
+            assert!(parse(other.as_bytes()).is_err(), "{other}");
+        }
     }
 
     #[test]

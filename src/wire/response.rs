@@ -1,7 +1,7 @@
 //! Status responses: OK, NO, BAD, BYE and PREAUTH with their codes, and the invitation to continue (RFC 3501 §7.1, §7.5).
 
 use super::write;
-use crate::types::{Code, Condition};
+use crate::types::{Code, Condition, Progress};
 
 /// A status response: `tag OK [CODE] text`.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +101,35 @@ fn write_code(out: &mut Vec<u8>, code: &Code) {
             out.push(b' ');
             write::runs(out, numbers);
         }
+        // badurl-response-code = "BADURL" SP url-resp-text; any TEXT-CHAR except "]" (RFC 4469 §5)
+        Code::BadUrl(url) => {
+            out.push(b' ');
+            write_url(out, url);
+        }
+        Code::NoUpdate(tag) => {
+            out.push(b' ');
+            write::quoted(out, tag.as_bytes());
+        }
+        // unsupported-events-code = "BADEVENT" SP "(" event-name *(SP event-name) ")" (RFC 5465 §8)
+        Code::BadEvent(supported) => {
+            for (at, name) in supported.iter().enumerate() {
+                out.extend_from_slice(if at == 0 { b" (" } else { b" " });
+                out.extend_from_slice(name.wire().as_bytes());
+            }
+            out.push(b')');
+        }
+        Code::MailboxId(id) => {
+            out.push(b' ');
+            write::object_id(out, id);
+        }
+        Code::InProgress { tag, progress } => write_progress(out, tag.as_deref(), *progress),
+        Code::MessageLimit { limit, lowest } => {
+            value((*limit).into());
+            if let Some(uid) = lowest {
+                out.push(b' ');
+                write::number(out, uid.0);
+            }
+        }
         Code::Alert
         | Code::Parse
         | Code::ReadOnly
@@ -126,14 +155,59 @@ fn write_code(out: &mut Vec<u8>, code: &Code) {
         | Code::OverQuota
         | Code::AlreadyExists
         | Code::NonExistent
-        | Code::TooBig => {}
+        | Code::TooBig
+        | Code::UnknownCte
+        | Code::CompressionActive
+        | Code::NotSaved
+        | Code::NotificationOverflow
+        | Code::UseAttr
+        | Code::HasChildren
+        | Code::UidRequired
+        | Code::TooFew
+        | Code::TooMany => {}
     }
+}
+
+/// A URL that can neither end the code nor the line: what would is percent-encoded.
+fn write_url(out: &mut Vec<u8>, url: &str) {
+    for b in url.bytes() {
+        if (0x20..0x7f).contains(&b) && b != b']' {
+            out.push(b);
+        } else {
+            write::percent(out, b);
+        }
+    }
+}
+
+/// "INPROGRESS" [SP "(" inprogress-tag SP inprogress-state ")"] (RFC 9585 §5)
+fn write_progress(out: &mut Vec<u8>, tag: Option<&str>, progress: Option<Progress>) {
+    // RFC 9585 §4: NIL stands for a tag with "]" in it. Without a list all of it is unknown.
+    let tag = tag.filter(|tag| !tag.contains(']'));
+    if tag.is_none() && progress.is_none() {
+        return;
+    }
+    out.extend_from_slice(b" (");
+    write::nstring(out, tag.map(str::as_bytes));
+    out.push(b' ');
+    let Some(Progress { done, goal }) = progress else {
+        out.extend_from_slice(b"NIL NIL)");
+        return;
+    };
+    // RFC 9585 §4: the goal MUST be greater than the progress.
+    let goal = goal.filter(|goal| *goal > 0);
+    write::number(out, goal.map_or(done, |goal| done.min(goal - 1)));
+    out.push(b' ');
+    match goal {
+        Some(goal) => write::number(out, goal),
+        None => write::nil(out),
+    }
+    out.push(b')');
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{FlagSet, ModSeq, Seq, SystemFlag, Uid, UidRuns, UidValidity};
+    use crate::types::{EventName, FlagSet, ModSeq, ObjectId, Seq, SystemFlag, Uid, UidRuns, UidValidity};
 
     fn line(tag: Option<&str>, condition: Condition, code: Option<Code>, text: &str) -> String {
         let mut out = Vec::new();
@@ -180,5 +254,39 @@ mod tests {
         let copied = Code::CopyUid { uid_validity, from: runs(&[304, 319, 320]), to: runs(&[3956, 3957, 3958]) };
         assert_eq!(code(copied), "* OK [COPYUID 38505 304,319:320 3956:3958] x\r\n");
         assert_eq!(code(Code::Modified(runs(&[7, 9]))), "* OK [MODIFIED 7,9] x\r\n");
+    }
+
+    #[test]
+    fn codes_of_extensions() {
+        let code = |code| line(None, Condition::Ok, Some(code), "x");
+        assert_eq!(code(Code::NotSaved), "* OK [NOTSAVED] x\r\n");
+        assert_eq!(
+            code(Code::BadUrl("/a b/;UID=1]\r\n\u{fc}".into())),
+            "* OK [BADURL /a b/;UID=1%5D%0D%0A%C3%BC] x\r\n"
+        );
+        assert_eq!(code(Code::NoUpdate("B02".into())), "* OK [NOUPDATE \"B02\"] x\r\n");
+        let events = vec![EventName::MessageNew, EventName::MessageExpunge];
+        assert_eq!(code(Code::BadEvent(events)), "* OK [BADEVENT (MessageNew MessageExpunge)] x\r\n");
+        let id = ObjectId::new("F2212").expect("an id");
+        assert_eq!(code(Code::MailboxId(id)), "* OK [MAILBOXID (F2212)] x\r\n");
+        let limit = |lowest| Code::MessageLimit { limit: 1000, lowest };
+        assert_eq!(code(limit(None)), "* OK [MESSAGELIMIT 1000] x\r\n");
+        assert_eq!(code(limit(Some(Uid(7)))), "* OK [MESSAGELIMIT 1000 7] x\r\n");
+        assert_eq!(code(Code::UnknownCte), "* OK [UNKNOWN-CTE] x\r\n");
+    }
+
+    #[test]
+    fn progress_stays_below_its_goal() {
+        let code = |tag: Option<&str>, progress: Option<(u32, Option<u32>)>| {
+            let progress = progress.map(|(done, goal)| Progress { done, goal });
+            line(None, Condition::Ok, Some(Code::InProgress { tag: tag.map(str::to_owned), progress }), "x")
+        };
+        assert_eq!(code(None, None), "* OK [INPROGRESS] x\r\n");
+        assert_eq!(code(Some("a]"), None), "* OK [INPROGRESS] x\r\n");
+        assert_eq!(code(Some("a1"), None), "* OK [INPROGRESS (\"a1\" NIL NIL)] x\r\n");
+        assert_eq!(code(None, Some((5, None))), "* OK [INPROGRESS (NIL 5 NIL)] x\r\n");
+        assert_eq!(code(Some("a1"), Some((5, Some(9)))), "* OK [INPROGRESS (\"a1\" 5 9)] x\r\n");
+        assert_eq!(code(Some("a1"), Some((9, Some(9)))), "* OK [INPROGRESS (\"a1\" 8 9)] x\r\n");
+        assert_eq!(code(Some("a1"), Some((5, Some(0)))), "* OK [INPROGRESS (\"a1\" 5 NIL)] x\r\n");
     }
 }

@@ -6,31 +6,74 @@
 use nom::Parser;
 
 use super::date::date;
+use super::dialect::Dialect;
+use super::esearch::return_options;
 use super::garbled::{Parsed, expected, fail};
-use super::lexical::{ascii, astring, close, keyword, mod_seq, num_set, number64, open, quoted, space, word};
+use super::lexical::{
+    ascii, astring, close, keyword, mod_seq, num_set, number64, nz_number, object_id, open, quoted, space, word,
+};
 use super::write;
-use crate::types::{Body, DateOf, ModSeq, Search, SearchKey, SystemFlag};
+use crate::types::{Body, DateOf, ModSeq, Search, SearchKey, SystemFlag, Uid};
 
-/// search = "SEARCH" [SP "CHARSET" SP astring] 1*(SP search-key)
-pub(super) fn command(i: &[u8], uid: bool) -> Parsed<'_, Body> {
+/// search = "SEARCH" [SP "RETURN" SP search-return-opts] SP search-program;
+/// search-program = ["CHARSET" SP charset SP] search-key *(SP search-key) (RFC 4466 §3)
+///
+/// The charset is taken in front of RETURN too. Neither word is a key, so nothing else can be meant.
+pub(super) fn command(i: &[u8], dialect: Dialect, uid: bool) -> Parsed<'_, Body> {
     let (mut i, ()) = space(i)?;
-    let mut charset = None;
-    if let Ok((rest, name)) = word(i)
-        && name.eq_ignore_ascii_case(b"CHARSET")
-    {
-        let (rest, ()) = space(rest)?;
-        let (rest, name) = expected("the name of a charset", astring).parse(rest)?;
-        charset = Some(String::from_utf8_lossy(&name).into_owned());
+    let (mut charset, mut returns) = (None, None);
+    loop {
+        let rest = if charset.is_none() && is_word(i, b"CHARSET") {
+            if dialect.needs_no_charset() {
+                // RFC 9755 §3: a client that has enabled UTF8=ACCEPT must not name a charset.
+                return fail(i, "no charset once UTF8=ACCEPT is enabled");
+            }
+            let (rest, ()) = space(&i[b"CHARSET".len()..])?;
+            let (rest, name) = self::charset(rest)?;
+            charset = Some(name);
+            rest
+        } else if returns.is_none() && is_word(i, b"RETURN") {
+            let (rest, options) = return_options(i)?;
+            returns = Some(options);
+            rest
+        } else {
+            break;
+        };
         i = space(rest)?.0;
     }
-    let (i, key) = Keys { left: Search::MAX_KEYS }.row(i, Search::MAX_DEPTH)?;
-    Ok((i, Body::Search(Search { uid, charset, key })))
+    let (i, key) = keys(i, dialect)?;
+    Ok((i, Body::Search(Search { uid, charset, returns, key })))
+}
+
+/// charset = atom / quoted, and as a literal too
+fn charset(i: &[u8]) -> Parsed<'_, String> {
+    let (i, name) = expected("the name of a charset", astring).parse(i)?;
+    Ok((i, String::from_utf8_lossy(&name).into_owned()))
+}
+
+/// search-criteria = charset 1*(SP search-key) (RFC 5256 §5), to the end of the command
+pub(super) fn criteria(i: &[u8], dialect: Dialect) -> Parsed<'_, (String, SearchKey)> {
+    let (rest, charset) = charset(i)?;
+    // RFC 9755 §3: where the charset cannot be left out, it is UTF-8.
+    if dialect.needs_no_charset() && !charset.eq_ignore_ascii_case("UTF-8") {
+        return fail(i, "UTF-8, once UTF8=ACCEPT is enabled");
+    }
+    let (rest, ()) = space(rest)?;
+    let (rest, key) = keys(rest, dialect)?;
+    Ok((rest, (charset, key)))
+}
+
+/// search-key *(SP search-key), to the end of the command
+fn keys(i: &[u8], dialect: Dialect) -> Parsed<'_, SearchKey> {
+    Keys { left: Search::MAX_KEYS, has_recent: !dialect.rev2 }.row(i, Search::MAX_DEPTH)
 }
 
 /// Reads keys and counts them.
 struct Keys {
     /// How many more may come.
     left: usize,
+    /// RFC 9051 appendix E: IMAP4rev2 has no `\Recent`, and no key that asks for it.
+    has_recent: bool,
 }
 
 impl Keys {
@@ -75,6 +118,9 @@ impl Keys {
             return self.alternatives(i, depth);
         }
         self.left -= 1;
+        if !self.has_recent && [&b"RECENT"[..], b"NEW", b"OLD"].iter().any(|word| is_word(i, word)) {
+            return fail(i, "a search key of IMAP4rev2");
+        }
         simple_key(i)
     }
 
@@ -100,7 +146,7 @@ impl Keys {
     }
 }
 
-fn is_word(i: &[u8], expected: &[u8]) -> bool {
+pub(super) fn is_word(i: &[u8], expected: &[u8]) -> bool {
     word(i).is_ok_and(|(_, word)| word.eq_ignore_ascii_case(expected))
 }
 
@@ -108,12 +154,12 @@ fn is_word(i: &[u8], expected: &[u8]) -> bool {
 fn simple_key(i: &[u8]) -> Parsed<'_, SearchKey> {
     use SearchKey as Key;
     use SystemFlag::{Answered, Deleted, Draft, Flagged, Seen};
-    if i.first().is_some_and(|b| b.is_ascii_digit() || *b == b'*') {
+    if matches!(i.first(), Some(b'0'..=b'9' | b'*' | b'$')) {
         return num_set(i).map(|(i, set)| (i, Key::Numbers(set)));
     }
     let what = "a search key";
     let (rest, name) = word(i)?;
-    let mut upper = [0u8; 16];
+    let mut upper = [0u8; 20];
     let Some(upper) = upper.get_mut(..name.len()) else { return fail(i, what) };
     upper.copy_from_slice(name);
     upper.make_ascii_uppercase();
@@ -145,9 +191,19 @@ fn simple_key(i: &[u8]) -> Parsed<'_, SearchKey> {
         "SENTBEFORE" => argument(rest, date, |d| Key::Before(DateOf::Sent, d)),
         "SENTON" => argument(rest, date, |d| Key::On(DateOf::Sent, d)),
         "SENTSINCE" => argument(rest, date, |d| Key::Since(DateOf::Sent, d)),
+        "SAVEDBEFORE" => argument(rest, date, |d| Key::Before(DateOf::Saved, d)),
+        "SAVEDON" => argument(rest, date, |d| Key::On(DateOf::Saved, d)),
+        "SAVEDSINCE" => argument(rest, date, |d| Key::Since(DateOf::Saved, d)),
+        "SAVEDATESUPPORTED" => done(Key::SaveDateSupported),
+        "OLDER" => argument(rest, nz_number, Key::Older),
+        "YOUNGER" => argument(rest, nz_number, Key::Younger),
         "LARGER" => argument(rest, number64, Key::Larger),
         "SMALLER" => argument(rest, number64, Key::Smaller),
         "UID" => argument(rest, num_set, Key::Uids),
+        "UIDAFTER" => argument(rest, nz_number, |n| Key::UidAfter(Uid(n))),
+        "UIDBEFORE" => argument(rest, nz_number, |n| Key::UidBefore(Uid(n))),
+        "EMAILID" => argument(rest, object_id, Key::EmailId),
+        "THREADID" => argument(rest, object_id, Key::ThreadId),
         "BCC" => argument(rest, text, Key::Bcc),
         "CC" => argument(rest, text, Key::Cc),
         "FROM" => argument(rest, text, Key::From),
@@ -202,7 +258,17 @@ fn modified_since(i: &[u8]) -> Parsed<'_, SearchKey> {
 /// `* SEARCH n n n`, all on one line, and sent when nothing was found too (RFC 3501 §7.2.5).
 /// `mod_seq` is the highest of those found, told when the search asked for modseqs (RFC 7162 §3.1.6).
 pub fn write_line(out: &mut Vec<u8>, numbers: impl IntoIterator<Item = u32>, mod_seq: Option<ModSeq>) {
-    out.extend_from_slice(b"* SEARCH");
+    numbered_line(out, b"* SEARCH", numbers, mod_seq);
+}
+
+/// The line of SEARCH and that of SORT, which differ in their word.
+pub(super) fn numbered_line(
+    out: &mut Vec<u8>,
+    head: &[u8],
+    numbers: impl IntoIterator<Item = u32>,
+    mod_seq: Option<ModSeq>,
+) {
+    out.extend_from_slice(head);
     let mut is_empty = true;
     for n in numbers {
         is_empty = false;
@@ -220,8 +286,8 @@ pub fn write_line(out: &mut Vec<u8>, numbers: impl IntoIterator<Item = u32>, mod
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Date, NumSet};
-    use crate::wire::parse;
+    use crate::types::{Date, NumSet, ObjectId};
+    use crate::wire::{parse, parse_in};
 
     fn search(keys: &str) -> Result<Search, String> {
         match parse(format!("a SEARCH {keys}").as_bytes()).map_err(|e| e.to_string())?.body {
@@ -253,6 +319,77 @@ mod tests {
         assert_eq!(key("modseq \"/flags/\\\\draft\" all 620162338"), SearchKey::ModSeq(ModSeq(620_162_338)));
         assert_eq!(key("5 NOT DELETED"), SearchKey::and(vec![key("5"), key("UNDELETED")]));
         assert!(search("CHARSET utf-8 TEXT x").is_ok_and(|s| s.charset.as_deref() == Some("utf-8")));
+    }
+
+    #[test]
+    fn keys_of_extensions() {
+        let day = Date::new(1994, 2, 1).expect("a day");
+        assert_eq!(key("savedbefore 1-Feb-1994"), SearchKey::Before(DateOf::Saved, day));
+        assert_eq!(key("SAVEDON 1-Feb-1994"), SearchKey::On(DateOf::Saved, day));
+        assert_eq!(key("SAVEDSINCE \"1-Feb-1994\""), SearchKey::Since(DateOf::Saved, day));
+        assert_eq!(key("SaveDateSupported"), SearchKey::SaveDateSupported);
+        assert_eq!(key("OLDER 259200"), SearchKey::Older(259_200));
+        assert_eq!(key("YOUNGER 1"), SearchKey::Younger(1));
+        assert_eq!(key("EMAILID M6d-_"), SearchKey::EmailId(ObjectId::new("M6d-_").expect("an id")));
+        assert_eq!(key("THREADID 5"), SearchKey::ThreadId(ObjectId::new("5").expect("an id")));
+        assert_eq!(key("UIDAFTER 25000"), SearchKey::UidAfter(Uid(25_000)));
+        assert_eq!(key("UIDBEFORE 1"), SearchKey::UidBefore(Uid(1)));
+        assert_eq!(key("$"), SearchKey::Numbers(NumSet::Saved));
+        assert_eq!(
+            key("OR UID $ 1,3000:3021"),
+            SearchKey::or(vec![SearchKey::Uids(NumSet::Saved), key("1,3000:3021")])
+        );
+        for bad in ["OLDER 0", "OLDER", "YOUNGER -1", "YOUNGER x", "SAVEDON", "SAVEDON x", "EMAILID", "EMAILID \"\""] {
+            assert!(search(bad).is_err(), "{bad}");
+        }
+        for bad in ["SAVEDATESUPPORTED x", "THREADID a.b", "UIDAFTER 0", "UIDAFTER *", "UIDBEFORE 1:2", "$,1", "UID $$"]
+        {
+            assert!(search(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn dialects() {
+        let read = |line: &str, utf8, rev2| {
+            parse_in(format!("a {line}").as_bytes(), Dialect { utf8, rev2 }).map(|_| ()).map_err(|e| e.to_string())
+        };
+        for line in ["SEARCH RECENT", "SEARCH NOT NEW", "UID SEARCH RETURN () OLD", "SORT (DATE) UTF-8 OLD"] {
+            assert_eq!(read(line, true, false), Ok(()), "{line}");
+            assert!(read(line, false, true).is_err_and(|e| e.contains("a search key of IMAP4rev2")), "{line}");
+        }
+        let charset = "expected no charset once UTF8=ACCEPT is enabled at octet 10";
+        assert_eq!(read("SEARCH CHARSET UTF-8 ALL", true, false), Err(charset.into()));
+        assert_eq!(read("SEARCH CHARSET UTF-8 ALL", false, true), Ok(()));
+        assert_eq!(read("SEARCH CHARSET UTF-8 ALL", true, true), Ok(()));
+        for (line, at) in [("SORT (DATE) US-ASCII ALL", 15), ("THREAD REFS US-ASCII ALL", 15)] {
+            assert_eq!(
+                read(line, true, false),
+                Err(format!("expected UTF-8, once UTF8=ACCEPT is enabled at octet {at}"))
+            );
+            assert_eq!(read(line, false, true), Ok(()));
+            assert_eq!(read(&line.replace("US-ASCII", "utf-8"), true, false), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_charset_goes_before_or_behind_return() {
+        let both = search("RETURN (COUNT) CHARSET utf-8 ALL").expect("in order");
+        assert_eq!(search("CHARSET utf-8 RETURN (COUNT) ALL"), Ok(both.clone()));
+        assert!(both.charset.as_deref() == Some("utf-8") && both.returns.is_some_and(|returns| returns.count));
+        assert_eq!(search("return () all").expect("empty").returns, search("RETURN (ALL) ALL").expect("all").returns);
+        let bad = [
+            "RETURN ()",
+            "RETURN () RETURN () ALL",
+            "RETURN ALL",
+            "RETURN(ALL) ALL",
+            "RETURN  () ALL",
+            "RETURN ()  ALL",
+            "RETURN () CHARSET ALL",
+            "ALL RETURN ()",
+        ];
+        for keys in bad {
+            assert!(search(keys).is_err(), "{keys}");
+        }
     }
 
     #[test]
@@ -292,7 +429,6 @@ mod tests {
             "CHARSET UTF-8",
             "CHARSET",
             "CHARSET UTF-8 CHARSET UTF-8 ALL",
-            "RETURN () ALL",
             "AVERYLONGWORDTHATISNOKEY",
         ];
         for keys in bad {

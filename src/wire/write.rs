@@ -3,7 +3,7 @@
 
 use super::dialect::Dialect;
 use super::lexical::is_atom_char;
-use crate::types::{FlagSet, MailboxName, Seq, SystemFlag, UidRuns};
+use crate::types::{FlagSet, MailboxName, ObjectId, Seq, SystemFlag, UidRuns};
 
 /// Longest text written as a quoted string; longer ones are literals.
 const QUOTED_OCTETS: usize = 1000;
@@ -25,6 +25,12 @@ pub fn number(out: &mut Vec<u8>, n: impl Into<u64>) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// `%XX` (RFC 3986 §2.1)
+pub(super) fn percent(out: &mut Vec<u8>, b: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.extend_from_slice(&[b'%', DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]);
+}
+
 /// The line's end.
 pub fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
@@ -43,6 +49,12 @@ pub fn string(out: &mut Vec<u8>, octets: &[u8]) {
         literal_head(out, octets.len() as u64);
         out.extend_from_slice(octets);
     }
+}
+
+/// A text: as [`string`], but quoted as well when it holds UTF-8 and the client speaks it (RFC 9755 §3).
+pub fn text(out: &mut Vec<u8>, text: &str, dialect: Dialect) {
+    let fits = text.len() <= QUOTED_OCTETS && !text.chars().any(char::is_control);
+    if fits && dialect.speaks_utf8() { quoted(out, text.as_bytes()) } else { string(out, text.as_bytes()) }
 }
 
 /// A string, or NIL for none.
@@ -69,6 +81,28 @@ pub fn content(out: &mut Vec<u8>, octets: &[u8]) {
     out.extend_from_slice(octets);
 }
 
+/// A value that may hold any octet: a string, or a literal8 when there is a NUL in it (RFC 3516 §4.3).
+pub fn binary_string(out: &mut Vec<u8>, octets: &[u8]) {
+    if octets.contains(&0) {
+        literal8_head(out, octets.len() as u64);
+        out.extend_from_slice(octets);
+    } else {
+        string(out, octets);
+    }
+}
+
+/// Decoded content: a literal8 only when there is a NUL in it, so that the client need not look for one
+/// (RFC 3516 §4.3), else as [`content`].
+pub fn binary_content(out: &mut Vec<u8>, octets: &[u8]) {
+    if octets.contains(&0) { binary_string(out, octets) } else { content(out, octets) }
+}
+
+/// `~{n}` and the line's end; exactly `octets` octets must follow, NUL among them or not.
+pub fn literal8_head(out: &mut Vec<u8>, octets: u64) {
+    out.push(b'~');
+    literal_head(out, octets);
+}
+
 /// `{n}` and the line's end; exactly `octets` octets must follow.
 pub fn literal_head(out: &mut Vec<u8>, octets: u64) {
     out.push(b'{');
@@ -76,7 +110,8 @@ pub fn literal_head(out: &mut Vec<u8>, octets: u64) {
     out.extend_from_slice(b"}\r\n");
 }
 
-fn quoted(out: &mut Vec<u8>, octets: &[u8]) {
+/// A quoted string; what it holds must fit into one.
+pub(super) fn quoted(out: &mut Vec<u8>, octets: &[u8]) {
     out.push(b'"');
     for b in octets {
         if matches!(b, b'"' | b'\\') {
@@ -89,7 +124,12 @@ fn quoted(out: &mut Vec<u8>, octets: &[u8]) {
 
 /// A mailbox name in the client's dialect.
 pub fn mailbox(out: &mut Vec<u8>, name: &MailboxName, dialect: Dialect) {
-    let text = dialect.encode(name.as_str());
+    self::name(out, name.as_str(), dialect);
+}
+
+/// A text that is, or once was, the name of a mailbox, in the client's dialect.
+pub(super) fn name(out: &mut Vec<u8>, name: &str, dialect: Dialect) {
+    let text = dialect.encode(name);
     if text.is_ascii() { astring(out, text.as_bytes()) } else { name_string(out, &text) }
 }
 
@@ -101,6 +141,13 @@ pub(super) fn name_string(out: &mut Vec<u8>, text: &str) {
     } else {
         quoted(out, text.as_bytes());
     }
+}
+
+/// `(id)` (RFC 8474 §7)
+pub fn object_id(out: &mut Vec<u8>, id: &ObjectId) {
+    out.push(b'(');
+    out.extend_from_slice(id.as_str().as_bytes());
+    out.push(b')');
 }
 
 /// `(\Recent \Seen $x)`, from a set.
@@ -204,13 +251,19 @@ mod tests {
         assert_eq!(written(|out| astring(out, b"nil")), "\"nil\"");
         assert_eq!(written(|out| astring(out, b"")), "\"\"");
         assert_eq!(written(|out| nstring(out, None)), "NIL");
+        let (rev1, rev2) = (Dialect::default(), Dialect { utf8: false, rev2: true });
+        assert_eq!(written(|out| text(out, "ü\"", rev1)), "{3}\r\nü\"");
+        assert_eq!(written(|out| text(out, "ü\"", rev2)), "\"ü\\\"\"");
+        assert_eq!(written(|out| text(out, "a\r\n", rev2)), "{3}\r\na\r\n");
+        assert_eq!(written(|out| binary_string(out, b"a b")), "\"a b\"");
+        assert_eq!(written(|out| binary_string(out, b"a\0")), "~{2}\r\na\0");
     }
 
     #[test]
     fn mailbox_names_follow_the_dialect() {
         let name = MailboxName::new("Entwürfe").expect("a name");
         assert_eq!(written(|out| mailbox(out, &name, Dialect::default())), "Entw&APw-rfe");
-        assert_eq!(written(|out| mailbox(out, &name, Dialect { utf8: true })), "\"Entwürfe\"");
+        assert_eq!(written(|out| mailbox(out, &name, Dialect { utf8: true, rev2: false })), "\"Entwürfe\"");
         assert_eq!(written(|out| mailbox(out, &MailboxName::inbox(), Dialect::default())), "INBOX");
         let name = MailboxName::new("a*]").expect("a name");
         assert_eq!(written(|out| mailbox(out, &name, Dialect::default())), "\"a*]\"");
@@ -254,7 +307,7 @@ mod tests {
         #[test]
         fn names_read_as_they_were(text in "[a-zA-Z &ü€😀%*\"\\\\\\]]{1,12}", utf8 in any::<bool>()) {
             let Ok(name) = MailboxName::new(&text) else { return Ok(()) };
-            let dialect = Dialect { utf8 };
+            let dialect = Dialect { utf8, rev2: false };
             let mut out = Vec::new();
             mailbox(&mut out, &name, dialect);
             let (rest, read) = crate::wire::mailbox::mailbox(&out, dialect).expect("a mailbox");

@@ -2,6 +2,8 @@
 //! refused clearly and without effect, all else goes on, a server starts on a full disk, and STORE with
 //! EXPUNGE brings the space back by itself, but not what another session still reads.
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +18,12 @@ use crate::readable::{body_of, told_gone};
 use crate::writer::{Habits, Step, Writer};
 
 const LARGE: usize = 150 * 1024;
+const RESERVE_BYTES: u64 = 8 << 20;
+/// How far below its reserve the disk is brought for what must be refused there. Housekeeping may give back as much
+/// (a checkpoint shortens the log), but then the disk is seen to be above the reserve.
+const DEPTH_BYTES: u64 = RESERVE_BYTES / 2;
+/// More than one COPY or CREATE takes.
+const ONE_COMMAND_BYTES: u64 = 256 * 1024;
 /// The sweep takes its own time; a healthy server needs a small part of this.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,6 +48,30 @@ impl SmallDisk {
         }
         Ok(Self { path, _keeper: keeper })
     }
+
+    fn free_bytes(&self) -> Result<u64, String> {
+        let stat = rustix::fs::statvfs(&self.path).map_err(|error| format!("statvfs: {error}"))?;
+        Ok(stat.f_bavail * stat.f_frsize)
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.path.join("filler")
+    }
+
+    /// Takes free space away until only so much is left.
+    fn fill_to(&self, free: u64) -> Result<(), String> {
+        let failed = |error: io::Error| format!("the filler: {error}");
+        let mut file = OpenOptions::new().create(true).append(true).open(self.filler()).map_err(failed)?;
+        let block = [0x5a; 64 * 1024];
+        while self.free_bytes()? > free {
+            file.write_all(&block).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn take_away_the_filler(&self) -> Result<(), String> {
+        fs::remove_file(self.filler()).map_err(|error| format!("the filler: {error}"))
+    }
 }
 
 impl Drop for SmallDisk {
@@ -53,30 +85,32 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_disk_below_its_reserve_refuses_and_can_be_emptied() {
-    fill_and_empty("min_free_bytes = 8388608", true);
+    fill_and_empty(RESERVE_BYTES);
 }
 
 #[test]
 fn a_disk_full_to_the_last_byte_refuses_and_can_be_emptied() {
-    fill_and_empty("min_free_bytes = 0", false);
+    fill_and_empty(0);
 }
 
-fn fill_and_empty(limits: &str, has_reserve: bool) {
+fn fill_and_empty(reserve: u64) {
     let _turn = my_turn();
     let disk = match SmallDisk::new(48) {
         Ok(disk) => disk,
         Err(reason) => return eprintln!("full disk: SKIPPED, a small disk needs root: {reason}"),
     };
-    let installation = Installation::over(disk.path.clone(), disk.path.join("data"), limits);
+    let limits = format!("min_free_bytes = {reserve}");
+    let installation = Installation::over(disk.path.clone(), disk.path.join("data"), &limits);
     installation.add_user("anna");
     let mut server = installation.start().unwrap_or_else(|text| panic!("{text}"));
-    let result = empty_a_full_disk(&installation, &mut server, has_reserve);
+    let result = empty_a_full_disk(&installation, &mut server, (reserve > 0).then_some(&disk));
     let log = server.log_tail();
     drop(server);
     result.unwrap_or_else(|text| panic!("{text}\n{log}"));
 }
 
-fn empty_a_full_disk(installation: &Installation, server: &mut Server, has_reserve: bool) -> Result<(), String> {
+/// `kept`: the disk, when the server keeps a reserve on it.
+fn empty_a_full_disk(installation: &Installation, server: &mut Server, kept: Option<&SmallDisk>) -> Result<(), String> {
     let mut random = Random::new(11);
     let habits = Habits { messages: 0, mailboxes: 0, shares_inbox: false, large_percent: 0, huge_percent: 0 };
     let mut writer = Writer::new("w".into(), habits, random.branch());
@@ -104,16 +138,17 @@ fn empty_a_full_disk(installation: &Installation, server: &mut Server, has_reser
     }
     picture::ask(&mut client, "NOOP")?;
     same_as_promised(&mut writer, &mut client)?;
-    if has_reserve {
-        for change in [
-            Change::Copy { from: "w/held".into(), to: "w".into(), uids: vec![1] },
-            Change::Create { name: "w/new".into() },
-        ] {
-            match perform(&mut writer, &mut client, change.clone(), &[])? {
-                Step::Refused(text) => clear_refusal(&mut writer, &text)?,
-                Step::Done => return Err(format!("{change:?} was done below the reserve")),
-            }
-        }
+    if let Some(disk) = kept {
+        let mut is_done = |change: Change, bodies: &[Vec<u8>]| match perform(&mut writer, &mut client, change, bodies)?
+        {
+            Step::Done => Ok(true),
+            Step::Refused(text) => clear_refusal(&mut writer, &text).map(|()| false),
+        };
+        let copy = |_| Change::Copy { from: "w/held".into(), to: "w".into(), uids: vec![1] };
+        refused_below_the_reserve(disk, copy, &mut is_done)?;
+        let create = |round| Change::Create { name: format!("w/new-{round}") };
+        refused_below_the_reserve(disk, create, &mut is_done)?;
+        disk.take_away_the_filler()?;
     }
 
     // A full disk must not keep the server from starting, nor from being emptied after that.
@@ -162,6 +197,38 @@ fn empty_a_full_disk(installation: &Installation, server: &mut Server, has_reser
     installation.check()?;
     *server = installation.start()?;
     same_as_promised(&mut writer, &mut sign_in(server, "c")?).map(|_| ())
+}
+
+/// Brings the disk well below its reserve with a file that is no mail, and wants what `change` makes refused there.
+/// When the server does it, housekeeping must have brought the disk above the reserve meanwhile; then once more.
+fn refused_below_the_reserve(
+    disk: &SmallDisk,
+    change: impl Fn(usize) -> Change,
+    mut is_done: impl FnMut(Change, &[Vec<u8>]) -> Result<bool, String>,
+) -> Result<(), String> {
+    const ROUNDS: usize = 20;
+    let mut random = Random::new(12);
+    for round in 0..ROUNDS {
+        disk.fill_to(RESERVE_BYTES - DEPTH_BYTES)?;
+        // The server believes a reading of the disk for a moment; a refusal shows that it has read it anew.
+        let deadline = Instant::now() + PATIENCE;
+        let mut body = message("low", 3000, &mut random);
+        while is_done(append_to("w", &body), std::slice::from_ref(&body))? {
+            if Instant::now() > deadline {
+                return Err("APPEND goes on below the reserve".into());
+            }
+            body = message("low", 3000, &mut random);
+        }
+        let change = change(round);
+        if !is_done(change.clone(), &[])? {
+            return Ok(());
+        }
+        let free = disk.free_bytes()?;
+        if free < RESERVE_BYTES - ONE_COMMAND_BYTES {
+            return Err(format!("{change:?} was done with {free} octets free, below the reserve"));
+        }
+    }
+    Err(format!("{ROUNDS} times the disk came above its reserve by itself"))
 }
 
 fn append_to(mailbox: &str, body: &[u8]) -> Change {

@@ -6,6 +6,7 @@
 
 mod client; // a small blocking IMAP client
 mod crash; // kill -9 while eight clients write
+mod delivery; // kill -9 while mail comes in
 mod disk; // what a disk may hold after the power went
 mod fault; // calls that fail
 mod full_disk; // a disk that is full, and how it is emptied

@@ -1,19 +1,28 @@
 //! A small blocking IMAP client: it sends what it is given and hands out whole response lines, literals included.
 //! It understands nothing of what it reads. Everything it waits for has a limit, so that no test hangs.
 
+use crate::tls::Trust;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
+use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 
 /// Longest wait for one line of a server.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One connection to a server.
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     /// Bytes that came and have not been handed out, and how many of them belong to a line under way.
     buffer: Vec<u8>,
     is_closed: bool,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    /// A handshake failed: nothing can be said any more.
+    Broken,
 }
 
 impl Client {
@@ -25,7 +34,7 @@ impl Client {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
                     stream.set_write_timeout(Some(PATIENCE))?;
-                    return Ok(Client { stream, buffer: Vec::new(), is_closed: false });
+                    return Ok(Client { stream: Stream::Plain(stream), buffer: Vec::new(), is_closed: false });
                 }
                 Err(error) => last = error,
             }
@@ -33,9 +42,28 @@ impl Client {
         Err(last)
     }
 
+    /// Shakes hands now. Whatever the server said before and was not read is forgotten.
+    pub fn start_tls(&mut self, trust: &Trust) -> io::Result<()> {
+        let Stream::Plain(mut stream) = std::mem::replace(&mut self.stream, Stream::Broken) else {
+            return Err(io::Error::other("TLS is on already"));
+        };
+        self.buffer.clear();
+        let mut connection = trust.connection().map_err(io::Error::other)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream)?;
+        }
+        self.stream = Stream::Tls(Box::new(StreamOwned::new(connection, stream)));
+        Ok(())
+    }
+
     /// Sends these bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        match &mut self.stream {
+            Stream::Plain(stream) => stream.write_all(bytes),
+            Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+            Stream::Broken => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// The next whole line without its CRLF, with every literal it announces and what follows that.
@@ -104,9 +132,16 @@ impl Client {
         if left.is_zero() {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the server said nothing more in time"));
         }
-        self.stream.set_read_timeout(Some(left))?;
         let mut piece = [0_u8; 16 * 1024];
-        match self.stream.read(&mut piece) {
+        let read = match &mut self.stream {
+            Stream::Plain(stream) => stream.set_read_timeout(Some(left)).and_then(|()| stream.read(&mut piece)),
+            Stream::Tls(stream) => {
+                stream.sock.set_read_timeout(Some(left))?;
+                stream.read(&mut piece)
+            }
+            Stream::Broken => Err(io::ErrorKind::NotConnected.into()),
+        };
+        match read {
             Ok(0) => self.is_closed = true,
             Ok(count) => self.buffer.extend_from_slice(&piece[..count]),
             // A server that was killed resets the connection: that is an end like any other.

@@ -39,6 +39,9 @@ const ROOMS: &[(u8, &str, Uses)] = &[
     (9, "lib", Uses::Below),
 ];
 
+/// The folder of TLS.
+const TLS: &[&str] = &["server/tls/mod.rs", "server/tls/certificates.rs", "server/tls/dial.rs", "server/tls/tests.rs"];
+
 /// Every outside package has one door: the rooms or files that may name it.
 const DOORS: &[(&str, &[&str])] = &[
     ("nom", &["wire"]),
@@ -47,9 +50,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("serde", &["config", "login", "control"]),
     ("serde_json", &["config", "login", "control"]),
-    ("rustls", &["server/tls.rs"]),
-    ("tokio_rustls", &["server/tls.rs"]),
-    ("rustls_pemfile", &["server/tls.rs"]),
+    ("rustls", TLS),
+    ("tokio_rustls", TLS),
+    ("rustls_pemfile", TLS),
+    ("ring", &["login"]),
     ("rcgen", &["server"]),
     ("clap", &["cli"]),
 ];
@@ -286,7 +290,7 @@ mod tests {
                 "imap/cmd/fetch.rs",
                 "use crate::{imap::output, mailstore::{Account, View}, wire};\nuse super::super::session;",
             ),
-            ("server/tls.rs", "use tokio_rustls::rustls; use tokio::net;"),
+            ("server/tls/mod.rs", "use tokio_rustls::rustls; use tokio::net;"),
             ("main.rs", "fn main() { pillarbox::cli::run() }"),
         ] {
             assert_eq!(complaints(path, text), Vec::<String>::new(), "{path}: {text}");

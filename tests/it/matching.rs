@@ -31,6 +31,8 @@ pub enum Pattern {
     },
     Data(Vec<Wanted>),
     Continuation(Option<Vec<Piece>>),
+    /// An untagged line octet for octet, for what depends on order and form.
+    Exactly(Vec<Piece>),
 }
 
 /// One expected token.
@@ -84,12 +86,21 @@ impl Pattern {
         Err(format!("{text:?} is neither an untagged line, a continuation nor a tagged answer"))
     }
 
+    /// Reads the expected octets of an untagged line, escapes and captures in it.
+    pub fn exactly(text: &str) -> Result<Pattern, String> {
+        let octets = String::from_utf8(unescape(text)?).map_err(|_| "what comes exactly is compared as text")?;
+        match octets.starts_with("* ") {
+            true => Ok(Pattern::Exactly(pieces(&octets))),
+            false => Err(format!("{text:?} is no untagged line")),
+        }
+    }
+
     /// True for a line that ends an answer.
     pub fn is_last(&self) -> bool {
         match self {
             Pattern::Status { whose, condition, .. } => *whose != Whose::Untagged || condition == "BAD",
             Pattern::Continuation(_) => true,
-            Pattern::Data(_) => false,
+            Pattern::Data(_) | Pattern::Exactly(_) => false,
         }
     }
 
@@ -101,6 +112,7 @@ impl Pattern {
         let is_match = match (self, &received) {
             (Pattern::Continuation(None), Received::Continuation(_)) => true,
             (Pattern::Continuation(Some(wanted)), Received::Continuation(text)) => same(wanted, text, &mut trial),
+            (Pattern::Exactly(wanted), _) => same(wanted, line, &mut trial),
             (Pattern::Data(wanted), Received::Data(tokens)) => data_matches(wanted, tokens, &mut trial),
             (Pattern::Status { whose, condition, code, text }, Received::Status(found)) => {
                 let wanted_tag = match whose {
@@ -462,28 +474,37 @@ pub fn pieces(text: &str) -> Vec<Piece> {
     found
 }
 
-/// `\r \n \t \0 \\ \" \xHH` as a transcript writes them.
+/// `\r \n \t \0 \\ \" \xHH` as a transcript writes them, and `\{n|text}` for n times this text.
 pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        if c != '\\' {
-            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-            continue;
-        }
-        match rest.next() {
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.extend_from_slice(&rest.as_bytes()[..at]);
+        let mut letters = rest[at + 1..].chars();
+        let letter = letters.next();
+        rest = letters.as_str();
+        match letter {
             Some('r') => out.push(b'\r'),
             Some('n') => out.push(b'\n'),
             Some('t') => out.push(b'\t'),
             Some('0') => out.push(0),
             Some(same @ ('\\' | '"')) => out.push(same as u8),
             Some('x') => {
-                let digits: String = rest.by_ref().take(2).collect();
-                out.push(u8::from_str_radix(&digits, 16).map_err(|_| format!("\\x{digits} is no octet"))?);
+                let (digits, after) = rest.split_at_checked(2).ok_or("\\x wants two digits")?;
+                out.push(u8::from_str_radix(digits, 16).map_err(|_| format!("\\x{digits} is no octet"))?);
+                rest = after;
+            }
+            Some('{') => {
+                let (times, behind) = rest.split_once('|').ok_or("\\{n|text} has no |")?;
+                let (text, after) = behind.split_once('}').ok_or("\\{n|text} is not closed")?;
+                let times: usize = times.parse().map_err(|_| format!("{times:?} is no number"))?;
+                out.extend_from_slice(&unescape(text)?.repeat(times));
+                rest = after;
             }
             other => return Err(format!("\\{} means nothing", other.map_or(String::new(), String::from))),
         }
     }
+    out.extend_from_slice(rest.as_bytes());
     Ok(out)
 }
 

@@ -99,3 +99,24 @@ fn names_and_other_things_between_angle_brackets() {
     assert_eq!(pieces("BODY[]<0.5>"), [Piece::Exactly("BODY[]<0.5>".into())]);
     assert_eq!(pieces("<x@y> <Z>"), [Piece::Exactly("<x@y> <Z>".into())]);
 }
+
+#[test]
+fn what_must_come_exactly() {
+    let check = |pattern: &str, line: &str| {
+        Pattern::exactly(pattern).and_then(|pattern| pattern.matches(line.as_bytes(), None, &mut Captures::new()))
+    };
+    assert_eq!(check("* 1 FETCH (UID <u> FLAGS (<*>))", "* 1 FETCH (UID 4 FLAGS (\\Seen))"), Ok(true));
+    assert_eq!(check("* 1 FETCH (FLAGS () UID 4)", "* 1 FETCH (UID 4 FLAGS ())"), Ok(false));
+    assert_eq!(check("* LIST (\\\\Noselect) \"/\" \"\"", "* LIST (\\Noselect) \"/\" \"\""), Ok(true));
+    assert_eq!(check("* OK x", "* OK  x"), Ok(false));
+    assert!(Pattern::exactly("OK").is_err());
+}
+
+#[test]
+fn escapes_and_repetitions() {
+    assert_eq!(unescape("a\\r\\n\\x41\\\\").as_deref(), Ok(&b"a\r\nA\\"[..]));
+    assert_eq!(unescape("x\\{3|ab\\t}y").as_deref(), Ok(&b"xab\tab\tab\ty"[..]));
+    for bad in ["\\q", "\\x4", "\\{3}", "\\{x|a}", "\\{3|a"] {
+        assert!(unescape(bad).is_err(), "{bad}");
+    }
+}

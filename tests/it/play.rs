@@ -2,15 +2,19 @@
 
 use crate::client::{Client, PATIENCE};
 use crate::matching::{self, Captures, Pattern, Piece, Whose};
-use crate::script::{Action, Answer, Expected, Given, Part, Script, Step};
-use crate::server::Server;
+use crate::script::{Action, Answer, Expected, Given, Part, Port, Script, Step};
+use crate::server::{Addresses, Server};
+use crate::tls::Trust;
 use crate::tokens::{self, Token};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 
 /// Where the transcript is played and as whom.
 pub struct Stage<'a> {
-    pub address: String,
+    /// A foreign server has only the plain one.
+    pub addresses: Addresses,
+    /// What a client needs for TLS, where that can be had.
+    pub trust: Option<Trust>,
     pub user: String,
     pub password: String,
     /// Our own server, when the transcript may end and restart it.
@@ -83,11 +87,22 @@ impl Player<'_> {
     fn take(&mut self, step: &Step) -> Result<(), String> {
         match &step.action {
             Action::Given { mailbox, messages } => self.fill(mailbox, messages),
-            Action::Fresh(name) => {
-                let client = Client::connect(&self.stage.address).map_err(|error| format!("connecting: {error}"))?;
-                self.speakers.insert(*name, Speaker::new(client));
-                Ok(())
+            Action::Account { name, password } => {
+                let server = self.stage.server.as_mut().ok_or("this server's accounts are not ours to add")?;
+                server.add_user(name, password)
             }
+            Action::Fresh(name, port) => {
+                let addresses = &self.stage.addresses;
+                let address = match port {
+                    Port::Plain => &addresses.plain,
+                    Port::StartTls => &addresses.starttls,
+                    Port::Tls => &addresses.tls,
+                };
+                let client = Client::connect(address).map_err(|error| format!("connecting: {error}"))?;
+                self.speakers.insert(*name, Speaker::new(client));
+                if *port == Port::Tls { self.start_tls(*name) } else { Ok(()) }
+            }
+            Action::StartTls(name) => self.start_tls(*name),
             Action::Kill => self.with_server(Server::kill_and_start),
             Action::Restart => self.with_server(Server::restart),
             Action::Send { client, parts } => self.send(*client, parts),
@@ -102,10 +117,18 @@ impl Player<'_> {
         }
     }
 
+    fn start_tls(&mut self, name: char) -> Result<(), String> {
+        let trust = self.stage.trust.clone().ok_or("this server's certificate is not ours to trust")?;
+        let client = &mut self.speaker(name)?.client;
+        client.start_tls(&trust).map_err(|error| format!("{name} shaking hands: {error}"))?;
+        let _ = writeln!(self.dialogue, "    -- {name} speaks TLS --");
+        Ok(())
+    }
+
     fn with_server(&mut self, order: fn(&mut Server) -> Result<(), String>) -> Result<(), String> {
         let server = self.stage.server.as_mut().ok_or("this server is not ours to end")?;
         order(server)?;
-        self.stage.address = server.address().to_string();
+        self.stage.addresses = server.addresses().clone();
         self.speakers.values_mut().for_each(|speaker| speaker.is_stale = true);
         let _ = writeln!(self.dialogue, "    -- the server was ended and started again --");
         Ok(())
@@ -114,7 +137,7 @@ impl Player<'_> {
     /// A connection of our own that is logged in, for what the transcript only takes for granted.
     fn behind_the_scenes(&self) -> Result<(Client, Vec<Vec<u8>>), String> {
         let failed = |error| format!("preparing: {error}");
-        let mut client = Client::connect(&self.stage.address).map_err(failed)?;
+        let mut client = Client::connect(&self.stage.addresses.plain).map_err(failed)?;
         client.line(PATIENCE).map_err(failed)?;
         let mut lines = client.order("p1", "CAPABILITY", None).map_err(failed)?;
         let login = format!("LOGIN {} {}", self.stage.user, self.stage.password);
@@ -175,7 +198,7 @@ impl Player<'_> {
             }
             return Ok(());
         }
-        let mut client = Client::connect(&self.stage.address).map_err(failed)?;
+        let mut client = Client::connect(&self.stage.addresses.plain).map_err(failed)?;
         client.line(PATIENCE).map_err(failed)?;
         let login = format!("LOGIN {} {}", self.stage.user, self.stage.password);
         let answer = client.order("l", &login, None).map_err(failed)?;
@@ -279,7 +302,7 @@ impl Player<'_> {
                 match pattern {
                     Pattern::Continuation(_) => speaker.is_invited = true,
                     // What is told while a client idles leaves it idling.
-                    Pattern::Data(_) | Pattern::Status { whose: Whose::Untagged, .. } => {}
+                    Pattern::Data(_) | Pattern::Exactly(_) | Pattern::Status { whose: Whose::Untagged, .. } => {}
                     Pattern::Status { whose: Whose::Named(_), .. } => speaker.is_invited = false,
                     Pattern::Status { whose: Whose::Due, .. } => {
                         speaker.is_invited = false;

@@ -12,6 +12,8 @@ pub struct Script {
     pub needs: Vec<String>,
     /// How other servers answer, from a comment that begins with `Differs:`; with one, a failure there is expected.
     pub differs: Option<String>,
+    /// Settings of the server, each a line of TOML with its whole key.
+    pub settings: Vec<String>,
     pub steps: Vec<Step>,
 }
 
@@ -28,8 +30,15 @@ pub enum Action {
         mailbox: String,
         messages: Vec<Given>,
     },
+    /// Adds another account.
+    Account {
+        name: String,
+        password: Vec<u8>,
+    },
     /// The client connects and is not logged in.
-    Fresh(char),
+    Fresh(char, Port),
+    /// The client begins TLS, after STARTTLS.
+    StartTls(char),
     Kill,
     Restart,
     Send {
@@ -45,6 +54,16 @@ pub enum Action {
         client: char,
         answer: Answer,
     },
+}
+
+/// Which of the server's ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    Plain,
+    /// Clear text until STARTTLS.
+    StartTls,
+    /// TLS from the first octet.
+    Tls,
 }
 
 /// A message of a `given` line.
@@ -88,7 +107,8 @@ impl Script {
     /// Reads the file; what is wrong with it is told with its line number.
     pub fn read(path: &Path, messages: &Path) -> Result<Script, String> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let mut script = Script { path: path.to_path_buf(), needs: Vec::new(), differs: None, steps: Vec::new() };
+        let (needs, settings, steps) = (Vec::new(), Vec::new(), Vec::new());
+        let mut script = Script { path: path.to_path_buf(), needs, differs: None, settings, steps };
         for (index, line) in text.lines().enumerate() {
             let number = index + 1;
             script.take(number, line.trim_end(), messages).map_err(|e| format!("{}:{number}: {e}", path.display()))?;
@@ -99,9 +119,17 @@ impl Script {
         }
     }
 
-    /// True when the transcript ends the server and so cannot share one.
+    /// True when the transcript ends the server, wants it otherwise than usual or adds accounts: it cannot share one.
     pub fn needs_own_server(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step.action, Action::Kill | Action::Restart))
+        let is_for_one = |step: &Step| matches!(step.action, Action::Kill | Action::Restart | Action::Account { .. });
+        !self.settings.is_empty() || self.steps.iter().any(is_for_one)
+    }
+
+    /// True when it can only be played against a server of ours: it ends it, wants settings, or trusts its certificate.
+    pub fn needs_our_server(&self) -> bool {
+        let wants_tls =
+            |step: &Step| matches!(step.action, Action::StartTls(_) | Action::Fresh(_, Port::StartTls | Port::Tls));
+        self.needs_own_server() || self.steps.iter().any(wants_tls)
     }
 
     /// Every client that speaks.
@@ -129,14 +157,28 @@ impl Script {
                 self.needs.extend(rest.split_whitespace().map(str::to_string));
                 return Ok(());
             }
+            "with" if rest.contains('=') => {
+                self.settings.push(rest.to_string());
+                return Ok(());
+            }
             "given" => given(rest, messages)?,
-            "fresh" => Action::Fresh(client(rest.trim())?),
+            "account" => {
+                let (name, password) = rest.split_once(' ').ok_or("account NAME PASSWORD")?;
+                Action::Account { name: name.to_string(), password: matching::unescape(password)? }
+            }
+            "fresh" => fresh(rest)?,
+            "tls" => Action::StartTls(client(rest.trim())?),
             "kill" => Action::Kill,
             "restart" => Action::Restart,
-            _ => match (word.strip_suffix(">>"), word.strip_suffix('>'), word.strip_suffix('<')) {
-                (Some(name), _, _) => Action::SendRaw { client: client(name)?, text: matching::unescape(rest)? },
-                (_, Some(name), _) => Action::Send { client: client(name)?, parts: parts(rest, messages)? },
-                (_, _, Some(name)) => return self.expect(number, client(name)?, rest, messages),
+            _ => match word.split_at_checked(1) {
+                Some((name, ">>")) => Action::SendRaw { client: client(name)?, text: matching::unescape(rest)? },
+                Some((name, ">")) => Action::Send { client: client(name)?, parts: parts(rest, messages)? },
+                Some((name, "<")) => return self.expect(number, client(name)?, rest, messages),
+                Some((name, "<<")) => {
+                    let pattern = Pattern::exactly(rest)?;
+                    self.answer(number, client(name)?)?.add(Expected { line: number, text: rest.to_string(), pattern });
+                    return Ok(());
+                }
                 _ => return Err(format!("{word:?} is no line of a transcript")),
             },
         };
@@ -144,16 +186,21 @@ impl Script {
         Ok(())
     }
 
-    /// Adds an expected line to the answer under way, or begins a new one.
-    fn expect(&mut self, number: usize, client: char, text: &str, messages: &Path) -> Result<(), String> {
+    /// The answer under way, or a new one.
+    fn answer(&mut self, number: usize, client: char) -> Result<&mut Answer, String> {
         let is_under_way = matches!(self.steps.last(), Some(Step { action: Action::Expect { client: name, answer }, .. })
             if *name == client && !answer.is_complete);
         if !is_under_way {
             self.steps.push(Step { line: number, action: Action::Expect { client, answer: Answer::default() } });
         }
-        let Some(Step { action: Action::Expect { answer, .. }, .. }) = self.steps.last_mut() else {
-            return Err("an expected line has no answer to belong to".to_string());
-        };
+        match self.steps.last_mut() {
+            Some(Step { action: Action::Expect { answer, .. }, .. }) => Ok(answer),
+            _ => Err("an expected line has no answer to belong to".to_string()),
+        }
+    }
+
+    fn expect(&mut self, number: usize, client: char, text: &str, messages: &Path) -> Result<(), String> {
+        let answer = self.answer(number, client)?;
         match text {
             "..." => answer.others_may_come = true,
             "in any order" => answer.is_in_any_order = true,
@@ -164,18 +211,21 @@ impl Script {
             _ => {
                 let unwanted = text.strip_prefix("never ");
                 let pattern = Pattern::read(unwanted.unwrap_or(text), messages)?;
-                let is_last = pattern.is_last();
                 let expected = Expected { line: number, text: text.to_string(), pattern };
                 match unwanted {
                     Some(_) => answer.never.push(expected),
-                    None => {
-                        answer.is_complete = is_last;
-                        answer.lines.push(expected);
-                    }
+                    None => answer.add(expected),
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl Answer {
+    fn add(&mut self, expected: Expected) {
+        self.is_complete = expected.pattern.is_last();
+        self.lines.push(expected);
     }
 }
 
@@ -185,6 +235,18 @@ fn client(name: &str) -> Result<char, String> {
         (Some(letter), None) if letter.is_ascii_uppercase() => Ok(letter),
         _ => Err(format!("{name:?} is no client: one capital letter is")),
     }
+}
+
+/// `CLIENT [PORT]`
+fn fresh(text: &str) -> Result<Action, String> {
+    let (name, port) = text.split_once(' ').unwrap_or((text, ""));
+    let port = match port {
+        "" => Port::Plain,
+        "starttls" => Port::StartTls,
+        "tls" => Port::Tls,
+        other => return Err(format!("{other:?} is no port: starttls and tls are")),
+    };
+    Ok(Action::Fresh(client(name)?, port))
 }
 
 /// `MAILBOX [FILE [(FLAGS)]]...`; a mailbox with spaces stands in quotes.
@@ -318,6 +380,8 @@ mod tests {
             ("# x\nA> APPEND INBOX {@absent.eml}\n", 2),
             ("# x\ngiven INBOX (\\Seen)\n", 2),
             ("# x\nA>> \\q\n", 2),
+            ("# x\nfresh A ssl\n", 2),
+            ("# x\nwith nothing\n", 2),
         ] {
             let error = read(text).err().unwrap_or_default();
             assert!(error.contains(&format!(".imap:{line}: ")), "{text:?} gives {error:?}");

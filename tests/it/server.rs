@@ -1,6 +1,7 @@
-//! Our own server as a process: the real binary on a directory of its own, on a port the system picks.
+//! Our own server as a process: the real binary on a directory of its own, on ports the system picks.
 //! It can be killed, asked to end, and started again on the same directory; dropped, it is killed.
 
+use crate::tls::Trust;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -14,7 +15,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Server {
     folder: tempfile::TempDir,
     running: Option<Running>,
-    address: String,
+    addresses: Addresses,
+    trust: Trust,
+}
+
+/// Where a server listens, `host:port` each. Other ports after each start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// Clear text only.
+    pub plain: String,
+    /// Clear text until STARTTLS.
+    pub starttls: String,
+    /// TLS from the first octet.
+    pub tls: String,
 }
 
 struct Running {
@@ -38,26 +51,51 @@ struct LogState {
 impl Server {
     /// Starts one on an empty directory.
     pub fn start() -> Result<Server, String> {
-        Server::start_with("")
+        Server::start_with(&[])
     }
 
-    /// Starts one whose configuration ends with `more`, further tables in TOML.
-    pub fn start_with(more: &str) -> Result<Server, String> {
+    /// Starts one with these settings, each a line of TOML with its whole dotted key: `limits.nesting = 4`.
+    pub fn start_with(settings: &[String]) -> Result<Server, String> {
         let folder = tempfile::tempdir().map_err(|error| format!("a temporary folder: {error}"))?;
-        let config = format!(
-            "data_dir = {:?}\n\n[[listen]]\naddress = \"127.0.0.1:0\"\nsecurity = \"none\"\n\n[login]\n\
-             allow_plaintext = \"loopback\"\n\n{more}",
-            folder.path().join("data").display().to_string()
-        );
-        std::fs::write(folder.path().join("pillarbox.toml"), config).map_err(|error| format!("config: {error}"))?;
-        let mut server = Server { folder, running: None, address: String::new() };
+        let file = |name: &str| folder.path().join(name);
+        let trust = Trust::make(&file("cert.pem"), &file("key.pem"))?;
+        let path = |name: &str| format!("{:?}", file(name).display().to_string());
+        let usual = [
+            format!("data_dir = {}", path("data")),
+            format!("tls.certificate = {}", path("cert.pem")),
+            format!("tls.key = {}", path("key.pem")),
+            "login.allow_plaintext = \"loopback\"".to_string(),
+        ];
+        let key = |line: &String| line.split('=').next().unwrap_or_default().trim().to_string();
+        let is_usual = |line: &&String| !settings.iter().any(|other| key(other) == key(line));
+        let mut config: Vec<String> = usual.iter().filter(is_usual).chain(settings).cloned().collect();
+        for security in ["none", "starttls", "tls"] {
+            config.push(format!("[[listen]]\naddress = \"127.0.0.1:0\"\nsecurity = \"{security}\""));
+        }
+        std::fs::write(file("pillarbox.toml"), config.join("\n")).map_err(|error| format!("config: {error}"))?;
+        let mut server = Server { folder, running: None, addresses: Addresses::default(), trust };
         server.launch()?;
         Ok(server)
     }
 
-    /// Where it listens, `host:port`. Another port after each start.
+    /// Where it listens in clear text, `host:port`.
     pub fn address(&self) -> &str {
-        &self.address
+        &self.addresses.plain
+    }
+
+    /// Everywhere it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// What a client needs for TLS with it.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// The number of the running process; 0 when it does not run.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().map_or(0, |running| running.process.id())
     }
 
     /// The configuration file.
@@ -65,9 +103,19 @@ impl Server {
         self.folder.path().join("pillarbox.toml")
     }
 
+    /// A file beside the configuration, such as a socket it names.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The number of the running process.
+    pub fn process_id(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.process.id())
+    }
+
     /// Adds an account with the program's own command, while the server runs.
-    pub fn add_user(&self, name: &str, password: &str) -> Result<(), String> {
-        let output = self.run(&["user", "add", name, "--password-stdin"], password.as_bytes())?;
+    pub fn add_user(&self, name: &str, password: impl AsRef<[u8]>) -> Result<(), String> {
+        let output = self.run(&["user", "add", name, "--password-stdin"], password.as_ref())?;
         match output.status.success() {
             true => Ok(()),
             false => Err(format!("user add {name}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr))),
@@ -150,10 +198,10 @@ impl Server {
         let log = Arc::new(Log::default());
         log.follow(process.stdout.take());
         log.follow(process.stderr.take());
-        let address = log.listening_address();
+        let addresses = log.listening_addresses();
         self.running = Some(Running { process, log });
-        match address {
-            Some(address) => self.address = address,
+        match addresses {
+            Some(addresses) => self.addresses = addresses,
             None => {
                 let text = self.log();
                 return Err(format!("the server ended or was silent before it listened; it wrote:\n{text}"));
@@ -207,13 +255,13 @@ impl Log {
         self.lock().text.clone()
     }
 
-    /// Waits for the line that says where the server listens; `None` when it ends or stays silent.
-    fn listening_address(&self) -> Option<String> {
+    /// Waits for the lines that say where the server listens; `None` when it ends or stays silent.
+    fn listening_addresses(&self) -> Option<Addresses> {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.lock();
         loop {
-            if let Some(address) = state.text.lines().find_map(listening_address) {
-                return Some(address);
+            if let Some(addresses) = listening_addresses(&state.text) {
+                return Some(addresses);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if state.open_outputs == 0 || left.is_zero() {
@@ -224,7 +272,16 @@ impl Log {
     }
 }
 
-/// The address in a log line such as `listening address=127.0.0.1:4711 security=none`, colours or JSON around it or not.
+/// All three addresses, once the log has them all.
+fn listening_addresses(log: &str) -> Option<Addresses> {
+    let address = |security: &str| {
+        let lines = log.lines().filter(|line| line.contains(&format!("\"{security}\"")));
+        lines.filter_map(listening_address).next()
+    };
+    Some(Addresses { plain: address("none")?, starttls: address("starttls")?, tls: address("tls")? })
+}
+
+/// The address in a log line such as `listening address=127.0.0.1:4711 security="none"`, colours or JSON around it or not.
 fn listening_address(line: &str) -> Option<String> {
     if !line.contains("listening") {
         return None;
@@ -240,14 +297,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_is_found_in_any_form_of_log_line() {
-        for line in [
-            "listening address=127.0.0.1:4711 security=none",
-            "2026-01-01 INFO listening \u{1b}[3maddress\u{1b}[0m=127.0.0.1:4711",
-            "{\"message\":\"listening\",\"address\":\"127.0.0.1:4711\"}",
-        ] {
-            assert_eq!(listening_address(line).as_deref(), Some("127.0.0.1:4711"));
-        }
+    fn the_addresses_are_found_in_any_form_of_log_line() {
+        let lines = [
+            "listening address=127.0.0.1:4711 security=\"none\"\n",
+            "2026-01-01 INFO listening \u{1b}[3maddress\u{1b}[0m=127.0.0.1:4712 security=\"starttls\"\n",
+            "{\"message\":\"listening\",\"address\":\"127.0.0.1:4713\",\"security\":\"tls\"}\n",
+        ];
+        let address = |port: u16| format!("127.0.0.1:{port}");
+        let all = Addresses { plain: address(4711), starttls: address(4712), tls: address(4713) };
+        assert_eq!(listening_addresses(&lines.concat()), Some(all));
+        assert_eq!(listening_addresses(&lines[..2].concat()), None);
         assert_eq!(listening_address("connected address=127.0.0.1:4711"), None);
     }
 }

@@ -43,6 +43,8 @@ pub fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     paths.sort();
     for path in paths {
         match path.is_dir() {
+            // Where cargo builds.
+            true if path.file_name().is_some_and(|name| name == "target") => {}
             true => files(&path, extension, found),
             false if path.extension().is_some_and(|e| e == extension) => found.push(path),
             false => {}

@@ -33,7 +33,8 @@ impl Token {
     }
 }
 
-/// Cuts a whole line, or says where it is not well-formed. Two spaces in a row are a mistake of the server's.
+/// Cuts a whole line, or says where it is not well-formed. Two spaces in a row are a mistake of the server's, and so is
+/// none, except between two lists.
 pub fn cut(line: &[u8]) -> Result<Vec<Token>, String> {
     let mut cutter = Cutter { line, at: 0 };
     let tokens = cutter.sequence(None)?;
@@ -56,6 +57,7 @@ impl Cutter<'_> {
 
     fn sequence(&mut self, closing: Option<u8>) -> Result<Vec<Token>, String> {
         let mut tokens = Vec::new();
+        let mut is_spaced = true;
         loop {
             match self.peek() {
                 None if closing.is_none() => return Ok(tokens),
@@ -70,9 +72,15 @@ impl Cutter<'_> {
                     if !is_between || self.peek() == closing {
                         return self.complain("a space too many");
                     }
+                    is_spaced = true;
                 }
                 Some(b')') => return self.complain("a parenthesis too many"),
-                Some(_) => {
+                Some(byte) => {
+                    let follows_list = byte == b'(' && matches!(tokens.last(), Some(Token::List(_)));
+                    if !is_spaced && !follows_list {
+                        return self.complain("a space is missing");
+                    }
+                    is_spaced = false;
                     let token = self.token()?;
                     tokens.push(token);
                 }
@@ -194,7 +202,9 @@ mod tests {
 
     #[test]
     fn what_is_not_well_formed_is_an_error() {
-        for bad in ["(a", "a)", "a  b", "a ", "\"a", "{5}\r\nab", "( a)", "(a )", "a\"b\"", "\"a\rb\""] {
+        for bad in
+            ["(a", "a)", "a  b", "a ", "\"a", "{5}\r\nab", "( a)", "(a )", "{1}\r\n(b", "(a)b", "a\"b\"", "\"a\rb\""]
+        {
             assert!(cut(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }

@@ -4,10 +4,11 @@
 
 use crate::play::{Played, Stage, play};
 use crate::script::Script;
-use crate::server::Server;
+use crate::server::{Addresses, Server};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How many are played at a time. They mostly wait: for syncs, for password hashes, for each other.
 const AT_A_TIME: usize = 4;
@@ -26,15 +27,16 @@ fn transcripts() {
 
     let target = Target::choose();
     let queue: Mutex<VecDeque<(usize, PathBuf)>> = Mutex::new(paths.into_iter().enumerate().collect());
-    let results: Mutex<Vec<(PathBuf, Outcome)>> = Mutex::default();
+    let results: Mutex<Vec<(PathBuf, Outcome, Duration)>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                     let Some((index, path)) = next else { return };
+                    let begun = Instant::now();
                     let outcome = target.play(index + 1, &path, &tests.join("messages"));
-                    results.lock().unwrap_or_else(PoisonError::into_inner).push((path, outcome));
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((path, outcome, begun.elapsed()));
                 }
             });
         }
@@ -83,13 +85,16 @@ impl Target {
             Err(error) => return Outcome::Failed(error),
         };
         let result = match self {
-            Target::Foreign { .. } if script.needs_own_server() => {
-                return Outcome::Skipped("ends its server, and this one is not ours".to_string());
+            Target::Foreign { .. } if script.needs_our_server() => {
+                return Outcome::Skipped(
+                    "ends its server, sets it up or trusts it, and this one is not ours".to_string(),
+                );
             }
             Target::Foreign { address, user, password } => play(
                 &script,
                 Stage {
-                    address: address.clone(),
+                    addresses: Addresses { plain: address.clone(), ..Addresses::default() },
+                    trust: None,
                     user: user.replace("{n}", &index.to_string()),
                     password: password.clone(),
                     server: None,
@@ -97,15 +102,12 @@ impl Target {
             ),
             Target::Own(server) if !script.needs_own_server() => {
                 let user = format!("t{index}");
-                server.add_user(&user, PASSWORD).and_then(|()| {
-                    let (address, password) = (server.address().to_string(), PASSWORD.to_string());
-                    play(&script, Stage { address, user, password, server: None })
-                })
+                server.add_user(&user, PASSWORD).and_then(|()| play(&script, stage(server, &user)))
             }
-            Target::Own(_) => Server::start().and_then(|mut own| {
+            Target::Own(_) => Server::start_with(&script.settings).and_then(|mut own| {
                 own.add_user("t", PASSWORD)?;
-                let (address, user) = (own.address().to_string(), "t".to_string());
-                play(&script, Stage { address, user, password: PASSWORD.to_string(), server: Some(&mut own) })
+                let stage = stage(&own, "t");
+                play(&script, Stage { server: Some(&mut own), ..stage })
             }),
         };
         match (result, &script.differs, self) {
@@ -121,13 +123,27 @@ impl Target {
     }
 }
 
-fn report(mut results: Vec<(PathBuf, Outcome)>, tests: &Path, target: &Target) {
+fn stage<'a>(server: &Server, user: &str) -> Stage<'a> {
+    Stage {
+        addresses: server.addresses().clone(),
+        trust: Some(server.trust().clone()),
+        user: user.to_string(),
+        password: PASSWORD.to_string(),
+        server: None,
+    }
+}
+
+fn report(mut results: Vec<(PathBuf, Outcome, Duration)>, tests: &Path, target: &Target) {
+    let name = |path: &Path| path.strip_prefix(tests).unwrap_or(path).display().to_string();
+    results.sort_by_key(|(_, _, took)| std::cmp::Reverse(*took));
+    let slowest = results.iter().take(5).map(|(path, _, took)| format!("{} {took:.1?}", name(path)));
+    println!("slowest: {}", slowest.collect::<Vec<_>>().join(", "));
     results.sort_by(|a, b| a.0.cmp(&b.0));
     let count = results.len();
     let mut passed = 0;
     let mut failures = Vec::new();
-    for (path, outcome) in results {
-        let name = path.strip_prefix(tests).unwrap_or(&path).display().to_string();
+    for (path, outcome, _) in results {
+        let name = name(&path);
         match outcome {
             Outcome::Passed => passed += 1,
             Outcome::Skipped(reason) => println!("skipped {name}: {reason}"),

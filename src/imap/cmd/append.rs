@@ -1,120 +1,107 @@
-//! APPEND (RFC 3501 §6.3.11): everything is checked before the client is invited to send; the message streams
-//! into a draft and is placed when the command is whole.
+//! APPEND and REPLACE (RFC 3501 §6.3.11, RFC 3502, RFC 3516, RFC 4469, RFC 8508): everything is checked before the
+//! client is invited to send; octets stream into a draft, and all is placed when the command is whole, or nothing.
 
-use crate::imap::answer::{Answer, Done, Stop, bad, missing_target, no, write_answer};
-use crate::imap::session::{Arriving, Session, State, within_keywords};
-use crate::imap::updates::{Manner, tell};
-use crate::mailstore::{Account, Draft, Error, NewMessage};
-use crate::types::{AppendHead, AppendMessage, Code, MailboxName};
-use crate::wire::append::{parse_end, parse_head, parse_next};
+use super::compose::Batch;
+use crate::imap::answer::{Answer, Done, Stop, bad, missing_target, no, write_answer, write_condition};
+use crate::imap::notifier::Moment;
+use crate::imap::session::{Arriving, Session, State};
+use crate::mailstore::{Draft, Error};
+use crate::types::{Append, Code, Condition};
+use crate::wire::append::Next;
 use crate::wire::response::write_continuation;
-use crate::wire::{Announced, Dialect, Event};
+use crate::wire::{Announced, AppendParser, Ending, Event};
 
-/// Takes over from the announcement of the first message's literal to the end of the command. Several messages
-/// are placed all together or not at all (RFC 3502 §3).
+/// Takes over from the announcement of the first literal to the end of the command.
 pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Stop> {
-    let head = match parse_head(arriving.head.as_deref().unwrap_or_default(), Dialect::default()) {
-        Ok(head) => head,
-        Err(garbled) => {
-            let stop = bad(garbled.to_string());
-            return session.refuse_literal(&arriving, garbled.tag.as_deref(), "APPEND", stop);
-        }
-    };
-    let (account, name) = match target(session, &head) {
-        Ok(target) => target,
-        Err(stop) => return session.refuse_literal(&arriving, Some(&head.tag), "APPEND", stop),
-    };
-    let mut messages: Vec<NewMessage> = Vec::new();
-    let mut octets = 0;
-    let (mut arriving, mut next) = (arriving, head.message.clone());
-    let end = loop {
-        octets += arriving.octets;
-        if let Err(stop) = admit(session, &next, &arriving, messages.len() + 1, octets) {
-            return session.refuse_literal(&arriving, Some(&head.tag), "APPEND", stop);
-        }
-        if !arriving.non_sync {
-            write_continuation(&mut session.channel.out, "send the message");
-        }
-        session.channel.framer.stream();
-        let received = receive(session, account.draft()).await?;
-        let message = match prepare(received, &next).await {
-            Ok(message) => message,
-            Err(stop) => break End::Unread(stop),
+    let mut parser = AppendParser::new(session.dialect());
+    let mut batch = Batch::default();
+    let mut piece = Piece::Literal(arriving);
+    let outcome = loop {
+        let next = match take(session, &mut parser, &mut batch, &piece).await {
+            Ok(next) => next,
+            Err(Stop::Gone) => return Err(Stop::Gone),
+            Err(stop) => break Err(stop),
         };
-        messages.push(message);
-        match behind(session, &next).await? {
-            Behind::End => break End::Whole,
-            Behind::Garbled(stop) => break End::Read(stop),
-            Behind::Message(announced) => match parse_next(announced.head.as_deref().unwrap_or_default(), &next) {
-                Ok(message) => (arriving, next) = (announced, message),
-                Err(garbled) => {
-                    let stop = bad(garbled.to_string());
-                    return session.refuse_literal(&announced, Some(&head.tag), "APPEND", stop);
-                }
-            },
-        }
-    };
-    let answer = match end {
-        End::Whole => place(&account, &name, messages).await,
-        End::Read(stop) => Err(stop),
-        End::Unread(stop) => {
-            // The rest of the command still has to be read past, and what it announces refused.
-            if let Behind::Message(announced) = behind(session, &next).await? {
-                return session.refuse_literal(&announced, Some(&head.tag), "APPEND", stop);
+        match (next, &piece) {
+            (Next::Stream, Piece::Literal(arriving)) => {
+                invite(session, arriving, "send the message");
+                session.channel.framer.stream();
+                let draft = batch.draft()?;
+                batch.received(receive(session, draft).await?);
             }
-            Err(stop)
+            (Next::Hold, Piece::Literal(arriving)) => {
+                if session.channel.framer.hold().is_err() {
+                    break Err(no(Code::TooBig, "this literal is larger than the command may have"));
+                }
+                invite(session, arriving, "go ahead");
+            }
+            (Next::End | Next::Stream | Next::Hold, _) => break Ok(()),
         }
+        piece = match next_piece(session).await? {
+            Some(piece) => piece,
+            None => break Err(bad("expected the end of the command or another literal")),
+        };
+    };
+    let (tag, word) = (parser.tag().unwrap_or("*").to_string(), batch.word());
+    let answer = match (outcome, &piece) {
+        (Ok(()), _) => place(session, batch).await,
+        // What is announced will not be read; the client is told so in its place.
+        (Err(stop), Piece::Literal(arriving)) => return session.refuse_literal(arriving, Some(&tag), word, stop),
+        (Err(stop), Piece::End(_)) => Err(stop),
     };
     // The new message is told before the tagged line, if it is in the selected mailbox.
-    if let State::Selected(_, selection) = &mut session.state {
-        tell(selection, &mut session.channel, Manner { enabled: session.enabled, with_uid: false }).await?;
+    if let Err(Stop::Gone) = session.tell_news(Moment::CommandEnd { is_own_doing: true }, false).await {
+        return Err(Stop::Gone);
     }
-    write_answer(&mut session.channel.out, &head.tag, "APPEND", &answer);
+    write_answer(&mut session.channel.out, &tag, word, &answer);
     Ok(())
 }
 
-/// How the command's text came to its end.
-enum End {
-    Whole,
-    /// It is refused, and all of it was read.
-    Read(Stop),
-    /// It is refused, and what stands behind the last literal was not read yet.
-    Unread(Stop),
+/// An APPEND that is made of stored messages only, and so came as one line.
+pub async fn append_stored(session: &mut Session, arguments: Append) -> Answer {
+    let mut batch = Batch::default();
+    batch.aim(session, arguments.target)?;
+    for item in arguments.items {
+        batch.take(session, item, None).await?;
+    }
+    place(session, batch).await
 }
 
-/// Where the messages are to go.
-fn target(session: &Session, head: &AppendHead) -> Result<(Account, MailboxName), Stop> {
-    let account = match &session.state {
-        State::Authenticated(account) | State::Selected(account, _) => account,
-        State::NotAuthenticated => return Err(bad("APPEND is not possible before logging in")),
+/// A part of the command between two literals, and what it ends with.
+enum Piece {
+    Literal(Arriving),
+    End(Vec<u8>),
+}
+
+/// Reads a piece and does what it says, up to its end.
+async fn take(
+    session: &mut Session,
+    parser: &mut AppendParser,
+    batch: &mut Batch,
+    piece: &Piece,
+) -> Result<Next, Stop> {
+    let (text, ending, arriving) = match piece {
+        Piece::Literal(arriving) => (arriving.head.as_deref().unwrap_or_default(), Ending::Literal, Some(arriving)),
+        Piece::End(text) => (text.as_slice(), Ending::Line, None),
     };
-    let name = head.mailbox.clone().map_err(|bad| no(Code::Cannot, bad.to_string()))?;
-    account.find(&name).map_err(missing_target)?;
-    Ok((account.clone(), name))
+    let read = parser.read(text, ending).map_err(|garbled| bad(garbled.to_string()))?;
+    batch.check_received()?;
+    if let Some(arriving) = arriving {
+        session.may_come_uninvited(arriving)?;
+    }
+    if let Some(target) = read.target {
+        batch.aim(session, target)?;
+    }
+    for item in read.items {
+        batch.take(session, item, arriving).await?;
+    }
+    Ok(read.next)
 }
 
-/// What can be refused before a single octet of the message was sent. `count` and `sum` include it.
-fn admit(session: &Session, message: &AppendMessage, arriving: &Arriving, count: usize, sum: u64) -> Result<(), Stop> {
-    if arriving.is_binary || message.utf8 {
-        return Err(bad("expected a literal without ~; BINARY and UTF8 are not offered"));
+fn invite(session: &mut Session, arriving: &Arriving, text: &str) {
+    if !arriving.non_sync {
+        write_continuation(&mut session.channel.out, text);
     }
-    let config = session.host.config.load();
-    let limits = &config.limits;
-    within_keywords(message.flags.len(), limits.keywords_per_mailbox)?;
-    if arriving.octets > limits.message_bytes {
-        return Err(no(Code::TooBig, format!("a message may have {} octets at most", limits.message_bytes)));
-    }
-    if count > limits.append_messages || sum > limits.append_bytes {
-        let (messages, octets) = (limits.append_messages, limits.append_bytes);
-        return Err(no(Code::Limit, format!("one APPEND may bring {messages} messages and {octets} octets at most")));
-    }
-    if arriving.octets == 0 {
-        return Err(no(Code::Cannot, "a message of no octets cannot be stored"));
-    }
-    if session.host.store.is_disk_low() {
-        return Err(no(Code::Unavailable, "the mail store's disk is full"));
-    }
-    Ok(())
 }
 
 /// Streams the literal into the draft. After an error of the store the rest is still read, so that the
@@ -141,48 +128,37 @@ async fn receive(session: &mut Session, draft: Draft) -> Result<Result<Draft, Er
     }
 }
 
-/// What stands behind a message.
-enum Behind {
-    End,
-    Message(Arriving),
-    Garbled(Stop),
-}
-
-async fn behind(session: &mut Session, message: &AppendMessage) -> Result<Behind, Stop> {
+/// What comes next of the command; `None` when it is nothing that could.
+async fn next_piece(session: &mut Session) -> Result<Option<Piece>, Stop> {
     loop {
         match session.channel.framer.next() {
-            Event::Line(rest) => {
-                return Ok(match parse_end(rest, message) {
-                    Ok(()) => Behind::End,
-                    Err(garbled) => Behind::Garbled(bad(garbled.to_string())),
-                });
-            }
+            Event::Line(rest) => return Ok(Some(Piece::End(rest.to_vec()))),
             Event::Literal(Announced { octets, non_sync, binary, head }) => {
                 let head = Some(head.to_vec());
-                return Ok(Behind::Message(Arriving { octets, non_sync, is_binary: binary, tag: None, head }));
+                return Ok(Some(Piece::Literal(Arriving { octets, non_sync, is_binary: binary, tag: None, head })));
             }
             Event::NeedMore => {
                 session.channel.flush().await?;
                 session.wait().await?;
             }
-            Event::TooLong(_) | Event::BadLiteral { .. } | Event::Piece(_) | Event::LiteralEnd => {
-                return Ok(Behind::Garbled(bad("expected the end of the command or another literal")));
-            }
+            Event::TooLong(_) | Event::BadLiteral { .. } | Event::Piece(_) | Event::LiteralEnd => return Ok(None),
         }
     }
 }
 
-async fn prepare(received: Result<Draft, Error>, message: &AppendMessage) -> Result<NewMessage, Stop> {
-    let prepared = received?.finish().await?;
-    if prepared.description().has_nul {
-        // RFC 3501 §9: CHAR8 is any octet but NUL.
-        return Err(no(Code::Cannot, "the message has NUL octets, which only a binary literal may carry"));
-    }
-    let flags = message.flags.iter().cloned().collect();
-    Ok(NewMessage { prepared, flags, internal_date: message.date })
-}
-
-async fn place(account: &Account, name: &MailboxName, messages: Vec<NewMessage>) -> Answer {
-    let placed = account.place(name, messages).await.map_err(missing_target)?;
-    Ok(Done::with_code(Code::AppendUid { uid_validity: placed.uid_validity, uids: placed.uids }))
+async fn place(session: &mut Session, batch: Batch) -> Answer {
+    let (aim, messages) = batch.finish()?;
+    let Some(uid) = aim.replaced else {
+        let placed = aim.account.place(&aim.mailbox, messages).await.map_err(missing_target)?;
+        session.note_own(placed.modseq);
+        return Ok(Done::with_code(Code::AppendUid { uid_validity: placed.uid_validity, uids: placed.uids }));
+    };
+    let State::Selected(_, selection) = &session.state else { return Err(bad("REPLACE needs a selected mailbox")) };
+    let Some(message) = messages.into_iter().next() else { return Err(bad("expected one message")) };
+    let placed = selection.view.replace(uid, &aim.mailbox, message).await.map_err(missing_target)?;
+    session.note_own(placed.modseq);
+    // RFC 8508 §4.1: the new UID comes untagged, before the expunge that the end of the command tells.
+    let code = Code::AppendUid { uid_validity: placed.uid_validity, uids: placed.uids };
+    write_condition(&mut session.channel.out, None, Condition::Ok, Some(&code), "Replaced");
+    Ok(Done { code: session.enabled.qresync.then_some(Code::HighestModSeq(placed.modseq)), text: String::new() })
 }

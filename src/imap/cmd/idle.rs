@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::imap::answer::{Answer, Done, Stop, bad};
-use crate::imap::session::{Session, State};
-use crate::imap::updates::{Manner, tell};
+use crate::imap::notifier::Moment;
+use crate::imap::session::Session;
 use crate::types::{Body, Command};
 use crate::wire::response::write_continuation;
 use crate::wire::{Event, is_done, parse};
@@ -17,19 +17,14 @@ const STILL_HERE: Duration = Duration::from_secs(120);
 pub async fn idle(session: &mut Session) -> Answer {
     // The invitation is the very first line: K-9 takes anything else for a refusal.
     write_continuation(&mut session.channel.out, "idling");
-    let mut listener = match &session.state {
-        State::Selected(_, selection) => Some(selection.view.listen()),
-        _ => None,
-    };
+    let mut listener = session.listener(true);
     // Spread by session, so that a thousand phones are not woken in the same moment.
     let jitter = Duration::from_millis(session.ticket.number() % 20_000);
     let mut still_here = Instant::now() + STILL_HERE + jitter;
     let ended = Instant::now() + session.host.config.load().limits.idle_timeout_seconds;
     let ticket = session.ticket.clone();
     loop {
-        if let State::Selected(_, selection) = &mut session.state {
-            tell(selection, &mut session.channel, Manner { enabled: session.enabled, with_uid: false }).await?;
-        }
+        session.tell_news(Moment::Idle, false).await?;
         session.channel.flush().await?;
         match next(session) {
             Next::Done => return Ok(Done::default()),
@@ -41,6 +36,7 @@ pub async fn idle(session: &mut Session) -> Answer {
             Next::Other => return Err(bad("expected DONE")),
             Next::Nothing => {}
         }
+        session.channel.rest();
         let changed = async {
             match &mut listener {
                 Some(listener) => listener.changed().await,

@@ -1,10 +1,15 @@
-//! LIST, LSUB, XLIST and NAMESPACE (RFC 3501 §6.3.8, §6.3.9, RFC 2342, RFC 3348).
+//! LIST, XLIST and NAMESPACE (RFC 3501 §6.3.8, RFC 5258, RFC 5819, RFC 6154, RFC 2342, RFC 3348). Every LIST is one pass
+//! over the names, whatever patterns and options it has.
 
-use crate::imap::answer::{Answer, Done};
+use std::collections::{HashMap, HashSet};
+
+use crate::imap::answer::{Answer, Done, bad};
+use crate::imap::cmd::status::write_status;
 use crate::imap::session::SignedIn;
 use crate::mailstore::Listed;
-use crate::types::{List, ListWord, Lsub, MailboxName};
-use crate::wire::list::{ListLine, write_line, write_root};
+use crate::types::list::{ChildInfo, ListSelect};
+use crate::types::{List, ListWord, MailboxName, Pattern};
+use crate::wire::list::{Extended, ListLine, write_extended, write_root};
 use crate::wire::login::{Namespaces, write_namespace};
 
 /// One personal namespace at the root: mail programs make and look for Sent and Trash there.
@@ -14,82 +19,148 @@ pub fn namespace(cx: SignedIn<'_>) -> Answer {
     Ok(Done::default())
 }
 
-pub async fn list(cx: SignedIn<'_>, arguments: &List) -> Answer {
+pub async fn list(mut cx: SignedIn<'_>, arguments: &List) -> Answer {
     let word = if arguments.is_xlist { ListWord::Xlist } else { ListWord::List };
-    if arguments.patterns.iter().any(|pattern| pattern.asks_for_root()) {
+    if !arguments.is_extended && arguments.patterns.iter().any(Pattern::asks_for_root) {
         write_root(&mut cx.channel.out, word);
         return Ok(Done::default());
     }
-    let mut matchers: Vec<_> = arguments.patterns.iter().map(|pattern| pattern.matcher()).collect();
-    let (mailboxes, _) = cx.account.mailboxes();
-    for mailbox in &mailboxes {
-        if matchers.iter_mut().any(|matcher| matcher.matches(mailbox.name.as_str())) {
-            let mut attributes = attributes_of(mailbox);
-            if arguments.is_xlist && mailbox.name.is_inbox() {
-                attributes.push("\\Inbox");
-            }
-            let line = ListLine { word, attributes: &attributes, name: &mailbox.name };
-            write_line(&mut cx.channel.out, &line, cx.dialect);
-            cx.channel.flush_if_full().await?;
-        }
+    if arguments.returns.my_rights || !arguments.returns.metadata.is_empty() {
+        return Err(bad("expected return options that this server offers; MYRIGHTS and METADATA are not among them"));
     }
-    Ok(Done::default())
-}
-
-/// LSUB also carries \Noselect, \HasChildren and special uses: there are programs that never ask LIST.
-pub async fn lsub(cx: SignedIn<'_>, arguments: &Lsub) -> Answer {
-    if arguments.pattern.asks_for_root() {
-        write_root(&mut cx.channel.out, ListWord::Lsub);
-        return Ok(Done::default());
-    }
-    let mut matcher = arguments.pattern.matcher();
     let (mailboxes, lone) = cx.account.mailboxes();
-    let mut lines: Vec<(MailboxName, Vec<&str>)> = Vec::new();
-    let mut parents: Vec<MailboxName> = Vec::new();
-    for mailbox in mailboxes.iter().filter(|m| m.is_subscribed) {
-        if matcher.matches(mailbox.name.as_str()) {
-            lines.push((mailbox.name.clone(), attributes_of(mailbox)));
-        } else {
-            parents.extend(ancestors(&mailbox.name));
-        }
-    }
-    for name in lone {
-        if matcher.matches(name.as_str()) {
-            lines.push((name, vec!["\\Noselect"]));
-        } else {
-            parents.extend(ancestors(&name));
-        }
-    }
-    // RFC 3501 §6.3.9: when "%" hides a subscribed child, its parent is shown in its place, as \Noselect.
-    parents.sort();
-    parents.dedup();
-    for parent in parents {
-        if matcher.matches(parent.as_str()) && !lines.iter().any(|(name, _)| *name == parent) {
-            lines.push((parent, vec!["\\Noselect", "\\HasChildren"]));
-        }
-    }
-    lines.sort_by(|a, b| a.0.cmp(&b.0));
-    for (name, attributes) in &lines {
-        let line = ListLine { word: ListWord::Lsub, attributes, name };
-        write_line(&mut cx.channel.out, &line, cx.dialect);
+    for found in chosen(arguments, &mailboxes, &lone) {
+        write_found(&mut cx, arguments, word, &found).await?;
         cx.channel.flush_if_full().await?;
     }
     Ok(Done::default())
 }
 
-fn ancestors(name: &MailboxName) -> impl Iterator<Item = MailboxName> {
+/// A name that is to be told.
+struct Found<'m> {
+    name: MailboxName,
+    /// `None`: there is no such mailbox.
+    mailbox: Option<&'m Listed>,
+    is_subscribed: bool,
+    /// It satisfies the selection options itself.
+    is_meant: bool,
+    has_meant_below: bool,
+}
+
+/// The names that match a pattern and what is selected, in order.
+fn chosen<'m>(arguments: &List, mailboxes: &'m [Listed], lone: &'m [MailboxName]) -> Vec<Found<'m>> {
+    let select = arguments.select;
+    let mut matchers: Vec<_> = arguments.patterns.iter().map(|pattern| pattern.matcher()).collect();
+    let mut matches = |name: &MailboxName| matchers.iter_mut().any(|matcher| matcher.matches(name.as_str()));
+    let known = mailboxes.iter().map(|mailbox| Found {
+        name: mailbox.name.clone(),
+        mailbox: Some(mailbox),
+        is_subscribed: mailbox.is_subscribed,
+        is_meant: is_meant(select, mailbox.is_subscribed, !mailbox.special_use.is_empty()),
+        has_meant_below: false,
+    });
+    // RFC 5258 §3.1: a subscribed name is selected by SUBSCRIBED whether there is a mailbox or not.
+    let missing = lone.iter().map(|name| Found {
+        name: name.clone(),
+        mailbox: None,
+        is_subscribed: true,
+        is_meant: select.subscribed && is_meant(select, true, false),
+        has_meant_below: false,
+    });
+    let all: Vec<(Found<'m>, bool)> = known
+        .chain(missing)
+        .map(|found| {
+            let is_match = matches(&found.name);
+            (found, is_match)
+        })
+        .collect();
+    let below = if select.recursive_match { meant_below(&all) } else { HashMap::new() };
+    let mut told: Vec<Found<'m>> = Vec::new();
+    let mut names = HashSet::new();
+    for (mut found, is_match) in all {
+        names.insert(found.name.clone());
+        let children = below.get(&found.name).copied();
+        found.has_meant_below = children.is_some();
+        // RFC 5258 §3.5: a name that is not meant itself is only told for children that are not told.
+        if is_match && (found.is_meant || children.is_some_and(|below| below.has_untold)) {
+            told.push(found);
+        }
+    }
+    for (name, children) in below {
+        if children.has_untold && !names.contains(&name) && matches(&name) {
+            told.push(Found { name, mailbox: None, is_subscribed: false, is_meant: false, has_meant_below: true });
+        }
+    }
+    told.sort_by(|a, b| a.name.cmp(&b.name));
+    told
+}
+
+fn is_meant(select: ListSelect, is_subscribed: bool, has_use: bool) -> bool {
+    (!select.subscribed || is_subscribed) && (!select.special_use || has_use)
+}
+
+/// What is meant below a name.
+#[derive(Debug, Clone, Copy)]
+struct Below {
+    /// Some of it matches no pattern, so it is not told itself.
+    has_untold: bool,
+}
+
+fn meant_below(all: &[(Found<'_>, bool)]) -> HashMap<MailboxName, Below> {
+    let mut below: HashMap<MailboxName, Below> = HashMap::new();
+    for (found, is_match) in all.iter().filter(|(found, _)| found.is_meant) {
+        for ancestor in ancestors(&found.name) {
+            let entry = below.entry(ancestor).or_insert(Below { has_untold: false });
+            entry.has_untold |= !is_match;
+        }
+    }
+    below
+}
+
+/// The names above `name`, from the nearest on.
+pub fn ancestors(name: &MailboxName) -> impl Iterator<Item = MailboxName> {
     std::iter::successors(name.parent(), MailboxName::parent)
 }
 
+async fn write_found(
+    cx: &mut SignedIn<'_>,
+    arguments: &List,
+    word: ListWord,
+    found: &Found<'_>,
+) -> Result<(), crate::imap::answer::Stop> {
+    let mut attributes = match found.mailbox {
+        Some(mailbox) => attributes_of(mailbox),
+        None => vec!["\\NonExistent"],
+    };
+    if arguments.returns.subscribed && found.is_subscribed {
+        attributes.push("\\Subscribed");
+    }
+    if arguments.is_xlist && found.name.is_inbox() {
+        attributes.push("\\Inbox");
+    }
+    let mut child_info = Vec::new();
+    if arguments.select.recursive_match && found.has_meant_below {
+        child_info.extend(arguments.select.subscribed.then_some(ChildInfo::Subscribed));
+        child_info.extend(arguments.select.special_use.then_some(ChildInfo::SpecialUse));
+    }
+    let line = ListLine { word, attributes: &attributes, name: &found.name };
+    let extended = Extended { child_info: &child_info, old_name: None };
+    write_extended(&mut cx.channel.out, &line, &extended, cx.dialect);
+    // RFC 5819 §2: STATUS right behind its LIST, for mailboxes that can be selected.
+    let is_selectable = found.mailbox.is_some_and(|mailbox| !mailbox.is_noselect);
+    if is_selectable && found.is_meant && !arguments.returns.status.is_empty() {
+        write_status(cx, &found.name, &arguments.returns.status).await?;
+    }
+    Ok(())
+}
+
 /// Special uses are told without being asked for (RFC 6154 §2): some programs use them and never ask.
-fn attributes_of(mailbox: &Listed) -> Vec<&str> {
+pub fn attributes_of(mailbox: &Listed) -> Vec<&str> {
     let mut attributes = Vec::with_capacity(3);
     if mailbox.is_noselect {
         attributes.push("\\Noselect");
     }
     attributes.push(if mailbox.has_children { "\\HasChildren" } else { "\\HasNoChildren" });
-    if !mailbox.special_use.is_empty() {
-        attributes.push(&mailbox.special_use);
-    }
+    attributes.extend(mailbox.special_use.split_ascii_whitespace());
     attributes
 }

@@ -1,11 +1,13 @@
 //! SELECT, EXAMINE, CLOSE and UNSELECT (RFC 3501 §6.3.1, §6.3.2, §6.4.2, RFC 3691).
 
 use crate::imap::answer::{Answer, Done, Stop, bad, no, write_condition};
+use crate::imap::cmd::list::attributes_of;
 use crate::imap::selection::Selection;
 use crate::imap::session::{Session, State};
 use crate::imap::updates::{Manner, write_flag_change, write_flags};
 use crate::types::command::{QResync, Select};
-use crate::types::{Code, Condition, Seq, Uid, UidRuns};
+use crate::types::{Code, Condition, ListWord, Seq, Uid, UidRuns};
+use crate::wire::list::{ListLine, write_line};
 use crate::wire::write;
 
 pub async fn select(session: &mut Session, arguments: Select, is_examine: bool) -> Answer {
@@ -25,16 +27,26 @@ pub async fn select(session: &mut Session, arguments: Select, is_examine: bool) 
     let State::Authenticated(account) = &session.state else { return Ok(Done::default()) };
     let account = account.clone();
     let name = arguments.mailbox.map_err(|bad| no(Code::NonExistent, bad.to_string()))?;
+    if session.enabled.uid_only && arguments.qresync.as_ref().is_some_and(|known| known.known_pairs.is_some()) {
+        // RFC 9586 §3.8
+        session.counts_by(false)?;
+    }
     if arguments.qresync.is_some() && !session.enabled.qresync {
         // RFC 7162 §3.2.5
         return Err(bad("QRESYNC has to be enabled first"));
     }
+    session.enabled.condstore |= arguments.condstore || arguments.qresync.is_some();
     let view = account.open(&name, is_examine).await?;
-    let unseen = view.first_unseen().await?;
+    // RFC 9051 §6.3.2 has no UNSEEN any more; RFC 9586 §3 has no numbers.
+    let tells_unseen = !session.enabled.rev2 && !session.enabled.uid_only;
+    let unseen = if tells_unseen { view.first_unseen().await? } else { None };
+    let (enabled, dialect) = (session.enabled, session.dialect());
     let out = &mut session.channel.out;
     write_flags(out, view.keywords(), is_examine);
     write::exists(out, view.membership().count());
-    write::recent(out, view.recent_count() as u32);
+    if !enabled.rev2 {
+        write::recent(out, view.recent_count() as u32);
+    }
     let mut tell = |code: Code, text: &str| write_condition(out, None, Condition::Ok, Some(&code), text);
     if let Some(seq) = unseen {
         tell(Code::Unseen(Seq(seq)), "The first unseen message");
@@ -42,7 +54,22 @@ pub async fn select(session: &mut Session, arguments: Select, is_examine: bool) 
     tell(Code::UidValidity(view.uid_validity()), "UIDs are valid");
     tell(Code::UidNext(Uid(view.uid_next())), "The next UID");
     tell(Code::HighestModSeq(view.modseq()), "The highest modification sequence");
-    let selection = Selection { view, is_read_only: is_examine, own: Vec::new() };
+    tell(Code::MailboxId(view.mailbox_id()), "The mailbox's identity");
+    if enabled.rev2
+        && let Some(mailbox) = account.listed(&name)
+    {
+        // RFC 9051 §6.3.2: the name as the server writes it.
+        let attributes = attributes_of(&mailbox);
+        let line = ListLine { word: ListWord::List, attributes: &attributes, name: &mailbox.name };
+        write_line(out, &line, dialect);
+    }
+    let selection = Selection {
+        view,
+        is_read_only: is_examine,
+        tells_recent: !enabled.rev2,
+        own: Vec::new(),
+        saved: UidRuns::new(),
+    };
     if let Some(known) = arguments.qresync.filter(|known| known.uid_validity == selection.view.uid_validity()) {
         resynchronise(&selection, session, known).await?;
     }
@@ -77,17 +104,15 @@ async fn resynchronise(selection: &Selection, session: &mut Session, known: QRes
 
 /// CLOSE expunges without telling, unless the mailbox was opened for reading only.
 pub async fn close(session: &mut Session) -> Answer {
-    let mut code = None;
     if let State::Selected(_, selection) = &session.state
         && !selection.is_read_only
         && !selection.view.is_gone()
     {
-        let (_, modseq) = selection.view.expunge(None).await?;
-        // RFC 7162 §3.2.9
-        code = modseq.filter(|_| session.enabled.qresync).map(Code::HighestModSeq);
+        // RFC 7162 §3.2.8: HIGHESTMODSEQ must not be told here, the client was not told of the expunges before it.
+        selection.view.expunge(None).await?;
     }
     session.unselect();
-    Ok(Done { code, text: String::new() })
+    Ok(Done::default())
 }
 
 pub fn unselect(session: &mut Session) -> Answer {

@@ -8,10 +8,11 @@ use crate::types::command::Store;
 use crate::types::{Code, UidRuns};
 
 pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
-    let Selected { selection, channel, enabled, .. } = cx;
+    let Selected { selection, channel, enabled, limit, .. } = cx;
     selection.writable()?;
     selection.present()?;
-    let uids = selection.resolve(&arguments.set, arguments.uid)?;
+    let share = limit.share(selection.resolve(&arguments.set, arguments.uid)?);
+    let uids = &share.uids;
     if uids.is_empty() {
         return Ok(Done::default());
     }
@@ -33,17 +34,20 @@ pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
         selection.view.know_keywords(keywords);
     }
     // RFC 3501 §6.4.6: .SILENT spares the client what it knows, not what others changed before.
-    // RFC 7162 §3.1.3: it does not spare it the new MODSEQ.
+    // RFC 7162 §3.1.3: it does not spare it the new MODSEQ; and what failed UNCHANGEDSINCE is told as it is, so that
+    // the client need not ask.
     let told = match (arguments.silent, enabled.condstore) {
-        (false, _) => uids.difference(&done.modified),
+        (false, _) => uids.clone(),
+        (true, true) if arguments.unchanged_since.is_some() => uids.clone(),
         (true, true) => done.changed.clone(),
         (true, false) => done.news.clone(),
     };
+    let flags_too = |uid| !arguments.silent || done.news.contains(uid) || done.modified.contains(uid);
     let manner = Manner { enabled, with_uid: arguments.uid };
     let table = selection.view.flag_table();
     for (span, piece) in selection.view.by_span(&told) {
         for row in selection.view.rows(span, &piece).await? {
-            if arguments.silent && !done.news.contains(row.uid.0) {
+            if !flags_too(row.uid.0) {
                 write_mod_seq_only(selection, &mut channel.out, manner, &row);
             } else {
                 write_flag_change(selection, &mut channel.out, manner, &table, &row);
@@ -52,7 +56,7 @@ pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
         }
     }
     if done.modified.is_empty() {
-        return Ok(Done::default());
+        return Ok(share.end(&mut channel.out, Done::default()));
     }
     // RFC 7162 §3.1.3: the set is of what the command counted in.
     let membership = selection.view.membership();
@@ -60,5 +64,7 @@ pub async fn store(cx: Selected<'_>, arguments: Store) -> Answer {
         true => done.modified,
         false => done.modified.iter().filter_map(|uid| membership.seq(uid)).collect(),
     };
-    Ok(Done { code: Some(Code::Modified(modified)), text: "Some messages were changed by others before".into() })
+    let done =
+        Done { code: Some(Code::Modified(modified)), text: "Some messages were changed by others before".into() };
+    Ok(share.end(&mut channel.out, done))
 }

@@ -20,6 +20,7 @@ CREATE TABLE mailbox(
   messages       INTEGER NOT NULL DEFAULT 0,
   unseen         INTEGER NOT NULL DEFAULT 0,
   deleted        INTEGER NOT NULL DEFAULT 0,
+  deleted_bytes  INTEGER NOT NULL DEFAULT 0,
   bytes          INTEGER NOT NULL DEFAULT 0,
   keywords       TEXT    NOT NULL DEFAULT '',
   expunged_floor INTEGER NOT NULL DEFAULT 0,
@@ -68,14 +69,15 @@ CREATE TABLE message(
 
 -- One row for 1,024 UIDs. members: which UIDs from lo on are there, one bit each; NULL when it is the first `count`.
 CREATE TABLE span(
-  mbox       INTEGER NOT NULL,
-  lo         INTEGER NOT NULL,
-  count      INTEGER NOT NULL,
-  unseen     INTEGER NOT NULL,
-  deleted    INTEGER NOT NULL,
-  bytes      INTEGER NOT NULL,
-  max_modseq INTEGER NOT NULL,
-  members    BLOB,
+  mbox          INTEGER NOT NULL,
+  lo            INTEGER NOT NULL,
+  count         INTEGER NOT NULL,
+  unseen        INTEGER NOT NULL,
+  deleted       INTEGER NOT NULL,
+  deleted_bytes INTEGER NOT NULL,
+  bytes         INTEGER NOT NULL,
+  max_modseq    INTEGER NOT NULL,
+  members       BLOB,
   PRIMARY KEY(mbox, lo)
 ) WITHOUT ROWID;
 
@@ -131,17 +133,21 @@ CREATE TABLE content(
 );
 CREATE INDEX content_unused ON content(id) WHERE refs = 0;
 
+-- has_8bit: some header has octets above 127, of which clients that read UTF-8 are told otherwise.
 CREATE TABLE structure(
   cid           INTEGER PRIMARY KEY,
   version       INTEGER NOT NULL,
   envelope      BLOB    NOT NULL,
   bodystructure BLOB    NOT NULL,
   parts         BLOB    NOT NULL,
+  has_8bit      INTEGER NOT NULL,
   preview       TEXT
 );
 
+-- thread: which thread the message was found to belong to when it came; never changes (RFC 8474 §5.2).
 CREATE TABLE sortkey(
   cid       INTEGER PRIMARY KEY,
+  thread    INTEGER NOT NULL,
   sent      INTEGER,
   sent_zone INTEGER,
   subject   TEXT NOT NULL,
@@ -153,12 +159,13 @@ CREATE TABLE sortkey(
   to_name   TEXT NOT NULL
 );
 
--- role: 0 the message's own id, n > 0 the n-th of References, -1 In-Reply-To.
+-- role: 0 the message's own id, n > 0 the n-th of References, 32767 In-Reply-To. In the key, so that whose own id it
+-- is can be found at once, however many refer to it.
 CREATE TABLE msgref(
   idhash INTEGER NOT NULL,
   cid    INTEGER NOT NULL,
   role   INTEGER NOT NULL,
-  PRIMARY KEY(idhash, cid)
+  PRIMARY KEY(idhash, role, cid)
 ) WITHOUT ROWID;
 CREATE INDEX msgref_cid ON msgref(cid);
 
@@ -189,12 +196,10 @@ CREATE TABLE urlauth(
   PRIMARY KEY(mbox, who)
 ) WITHOUT ROWID;
 
+-- Limits that differ from the configured ones; NULL: none at all. What is used stands in the counters of mailboxes.
 CREATE TABLE quota(
-  root     TEXT NOT NULL,
-  resource TEXT NOT NULL,
-  used     INTEGER NOT NULL,
-  allowed  INTEGER,
-  PRIMARY KEY(root, resource)
+  resource TEXT PRIMARY KEY,
+  allowed  INTEGER
 ) WITHOUT ROWID;
 
 INSERT INTO meta(key, value) VALUES ('schema', 1), ('modseq', 1), ('uidvalidity', 0);

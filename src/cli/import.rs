@@ -1,0 +1,85 @@
+//! `pillarbox import passwd FILE`: takes over the users of another server with their password hashes.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+
+use super::user::{refuse_twin, tell_of_change};
+use super::{Failure, Place, say};
+use crate::config::Config;
+use crate::login::passwd_file;
+use crate::mailstore::directory::Directory;
+use crate::mailstore::lock;
+
+/// Longest line read, in octets.
+const MOST_LINE_BYTES: u64 = 64 * 1024;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ImportCommand {
+    /// Add the users of a passwd-file (`user:{SCHEME}hash:...`); tells line by line what was not taken
+    Passwd {
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+pub(super) fn obey(command: ImportCommand) -> Result<(), Failure> {
+    match command {
+        ImportCommand::Passwd { file, place } => passwd(&place.load()?, &file),
+    }
+}
+
+fn passwd(config: &Config, file: &Path) -> Result<(), Failure> {
+    let cannot = |error: std::io::Error| Failure::Failed(format!("cannot read {}: {error}", file.display()));
+    let mut lines = BufReader::new(File::open(file).map_err(cannot)?);
+    let data_dir = lock::prepare(&config.data_dir).map_err(Failure::of)?;
+    let directory = Directory::open(&data_dir).map_err(Failure::of)?;
+    let (mut taken, mut refused, mut number) = (0, 0, 0);
+    loop {
+        let mut line = Vec::new();
+        let read = lines.by_ref().take(MOST_LINE_BYTES).read_until(b'\n', &mut line).map_err(cannot)?;
+        if read == 0 {
+            break;
+        }
+        number += 1;
+        if read as u64 == MOST_LINE_BYTES && !line.ends_with(b"\n") {
+            return Err(Failure::Failed(format!(
+                "line {number} is longer than {MOST_LINE_BYTES} octets: no passwd-file"
+            )));
+        }
+        match take(config, &directory, &line) {
+            Ok(None) => {}
+            Ok(Some(left_out)) => {
+                taken += 1;
+                for sentence in left_out {
+                    say(&format!("line {number}: {sentence}"));
+                }
+            }
+            Err(reason) => {
+                refused += 1;
+                say(&format!("line {number}: not taken: {reason}"));
+            }
+        }
+    }
+    tell_of_change(config);
+    say(&format!("{taken} users were taken, {refused} lines were not"));
+    match refused {
+        0 => Ok(()),
+        _ => Err(Failure::Failed("not every line was taken; what is said above stands in the way".into())),
+    }
+}
+
+/// Makes a user of a line. `None`: there is none in it. The sentences say what of the line is not kept.
+fn take(config: &Config, directory: &Directory, line: &[u8]) -> Result<Option<Vec<String>>, String> {
+    let line = std::str::from_utf8(line).map_err(|_| "it is no UTF-8".to_owned())?;
+    let Some(read) = passwd_file::read(line, config.login.store_scram)? else { return Ok(None) };
+    let name = read.name;
+    let told = |reason: String| format!("{name}: {reason}");
+    refuse_twin(directory, &name, config).map_err(|failure| told(failure.to_string()))?;
+    let added = directory.add_user_as(&name, &read.credentials, read.is_disabled);
+    added.map_err(|error| told(error.to_string()))?;
+    Ok(Some(read.left_out.into_iter().map(told).collect()))
+}

@@ -1,0 +1,7 @@
+//! Drives ../properties/framer.rs.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(
+    init: pillarbox::lay_out("framer"),
+    |octets: &[u8]| pillarbox::properties::framer::check(octets)
+);
