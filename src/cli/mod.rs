@@ -9,7 +9,9 @@ mod introduction;
 mod paper;
 mod prompt;
 mod restore;
+mod samples;
 mod self_signed;
+mod trial;
 mod upkeep;
 mod user;
 mod watch;
@@ -34,6 +36,8 @@ struct Line {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Try Pillarbox: serve sample mail from a temporary folder, with everything set up
+    Try(trial::Trial),
     /// Run the server until SIGTERM; SIGHUP reads configuration and certificate again
     Serve(Place),
     /// Say whether a configuration is fine, and where it is not
@@ -141,6 +145,15 @@ impl From<BadConfig> for Failure {
     }
 }
 
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::Config(bad) => Failure::Config(bad),
+            ServeError::Failed(text) => Failure::Failed(text),
+        }
+    }
+}
+
 /// Does what the command line asks and gives the exit code: 0 fine, 1 failed, 2 wrong usage, 78 bad configuration;
 /// `deliver` has those of sysexits.h.
 pub fn run() -> ExitCode {
@@ -164,10 +177,8 @@ pub fn run() -> ExitCode {
 
 fn obey(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve(place) => server::serve(&place.config).map_err(|error| match error {
-            ServeError::Config(bad) => Failure::Config(bad),
-            ServeError::Failed(text) => Failure::Failed(text),
-        }),
+        Command::Try(trial) => trial::obey(&trial),
+        Command::Serve(place) => Ok(server::serve(&place.config)?),
         Command::CheckConfig(place) => {
             server::check_config(&place.config)?;
             say(&format!("{} is fine", place.config.display()));
@@ -251,6 +262,8 @@ mod tests {
     #[test]
     fn scripts_may_put_the_options_where_they_like() {
         for line in [
+            "pillarbox try",
+            "pillarbox try --keep d",
             "pillarbox serve --config f",
             "pillarbox check-config --config f",
             "pillarbox user add anna --password-stdin --config f",

@@ -11,6 +11,7 @@ mod lmtp;
 mod logging;
 mod monitor;
 mod numbers;
+mod occasion;
 mod passed;
 mod proxy;
 mod renewal;
@@ -34,11 +35,13 @@ use tracing::{error, info, warn};
 use self::connection::Gate;
 use self::listen::Listener;
 use self::monitor::Monitor;
+pub use self::occasion::Occasion;
+use self::occasion::Plain;
 use self::passed::Passed;
 use self::shutdown::{Signal, Signals};
 use self::tls::{Tls, TlsDial};
 use crate::care::AtRest;
-use crate::config::{BadConfig, Config};
+use crate::config::{BadConfig, Config, Listen};
 use crate::control::service::ControlSocket;
 use crate::control::{ControlHost, Figures};
 use crate::imap;
@@ -153,6 +156,11 @@ fn check_mail(store: &MailStore, account: Option<AccountId>, tell: &mut dyn FnMu
 
 /// Runs the server until it is told to stop. Blocks. At most once in a process: it takes over logs and signals.
 pub fn serve(file: &Path) -> Result<(), ServeError> {
+    serve_with(file, Plain)
+}
+
+/// The same with what an [`Occasion`] adds to it.
+pub fn serve_with(file: &Path, occasion: impl Occasion) -> Result<(), ServeError> {
     let config = Config::load(file)?;
     let tls = Tls::new(&config).map_err(|fault| BadConfig::at(file, &fault.setting, fault.text))?;
     oauth::check(&config.oauth).map_err(|text| BadConfig::at(file, "oauth.jwks_file", text))?;
@@ -163,6 +171,15 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
     limits::raise_open_files(2 * config.lmtp.connections as u64);
     // Whatever is made from here on (the database's side files, the control socket) is for the owner only.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("async")
+        .enable_all()
+        .build()
+        .map_err(|error| failed(format!("cannot start the runtime: {error}")))?;
+    // Before anything is made, so that a signal that comes during the start is not lost.
+    let entered = runtime.enter();
+    let signals = Signals::new().map_err(|error| failed(format!("cannot watch for signals: {error}")))?;
+    drop(entered);
     let data_dir = lock::prepare(&config.data_dir).map_err(failed)?;
     let data_lock = DataLock::take(&data_dir).map_err(failed)?;
     let directory = Directory::open(&data_dir).or_else(|error| {
@@ -172,13 +189,8 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
     let directory = Arc::new(directory.map_err(failed)?);
     let store = MailStore::open(&data_dir, store_options(&config)).map_err(failed)?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("async")
-        .enable_all()
-        .build()
-        .map_err(|error| failed(format!("cannot start the runtime: {error}")))?;
-    let house = House::new(file, config, tls, directory, store)?;
-    let outcome = runtime.block_on(run(&house, &data_dir, passed));
+    let house = House::new(file, config, tls, directory.clone(), store)?;
+    let outcome = runtime.block_on(run(&house, &data_dir, &directory, (signals, passed), occasion));
     // What is still running now was given its time; it is dropped at its next wait.
     runtime.shutdown_timeout(Duration::from_secs(5));
     house.gate.host.store.close();
@@ -293,9 +305,17 @@ fn figures(store: &MailStore) -> Figures {
 }
 
 /// Opens the doors, serves, and closes them again.
-async fn run(house: &House, data_dir: &Path, passed: Passed) -> Result<(), ServeError> {
-    // First of all, so that a signal that comes during the start is not lost.
-    let mut signals = Signals::new().map_err(|error| failed(format!("cannot watch for signals: {error}")))?;
+async fn run(
+    house: &House,
+    data_dir: &Path,
+    directory: &Directory,
+    (mut signals, passed): (Signals, Passed),
+    occasion: impl Occasion,
+) -> Result<(), ServeError> {
+    tokio::select! {
+        prepared = occasion.prepare(directory, &house.gate.host.store) => prepared.map_err(failed)?,
+        () = signals.next_stop() => return Ok(()),
+    }
     let config = house.gate.host.config.load_full();
     let passed = passed.sort(&config.listen, &config.lmtp.listen).map_err(failed)?;
     let listeners = listen::bind_all(&config.listen, passed.imap).map_err(failed)?;
@@ -305,15 +325,23 @@ async fn run(house: &House, data_dir: &Path, passed: Passed) -> Result<(), Serve
     let control = ControlSocket::bind(data_dir)
         .map_err(|error| failed(format!("cannot open {}: {error}", data_dir.join("control.sock").display())))?;
     let control = tokio::spawn(control.serve(Arc::new(house.control_host(data_dir))));
+    let real = |listener: &Listener| Listen {
+        address: listener.address,
+        security: listener.door.security,
+        proxy_from: listener.door.proxy_from.clone(),
+    };
+    let open: Vec<Listen> = listeners.iter().map(real).collect();
     let doors: Vec<_> = listeners.into_iter().map(|listener| open_door(listener, house.gate.clone())).collect();
     let renewing = tokio::spawn(renewal::watch(house.reloader.clone()));
     let attending = tokio::spawn(supervisor::attend(house.gate.host.clone(), house.lmtp.rooms.directory.clone()));
     info!(pid = std::process::id(), data_dir = %data_dir.display(), "ready");
     supervisor::tell_ready("serving");
+    occasion.ready(&open);
 
     loop {
         match signals.next().await {
             Signal::Stop => break,
+            Signal::Reload if occasion.ends_with_its_terminal() => break,
             Signal::Reload => {
                 let reloader = house.reloader.clone();
                 // Both outcomes are logged where they happen.

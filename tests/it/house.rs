@@ -60,6 +60,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tokio_rustls", TLS),
     ("rustls_pemfile", TLS),
     ("ring", &["login"]),
+    ("rcgen", &["server"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli/paper.rs"]),
     ("clap_mangen", &["cli/paper.rs"]),
