@@ -18,6 +18,7 @@ pub mod query; // search matching, SORT, THREAD, collations
 pub mod mailstore; // accounts, mailboxes, messages, blobs
 // Floor 5: next to the store.
 pub mod login; // who are you: look-up, password pool, sessions
+pub mod transfer; // mail moves in from elsewhere, and out
 // Floor 6: behaviour.
 pub mod control; // the socket between a running server and the commands
 pub mod imap; // what each command does

@@ -3,9 +3,12 @@
 mod alias;
 mod app_password;
 mod deliver;
+mod export;
 mod import;
+mod progress;
 mod prompt;
 mod samples;
+mod source;
 mod trial;
 mod user;
 
@@ -41,6 +44,9 @@ enum Command {
     /// Take over what another server has; works with and without a running server
     #[command(subcommand)]
     Import(import::ImportCommand),
+    /// Write a user's mail into a folder; works with and without a running server
+    #[command(subcommand)]
+    Export(export::ExportCommand),
     /// Add, remove and list aliases and catch-alls; works with and without a running server
     #[command(subcommand)]
     Alias(alias::AliasCommand),
@@ -150,6 +156,7 @@ fn obey(command: Command) -> Result<(), Failure> {
         }
         Command::User(command) => user::obey(command),
         Command::Import(command) => import::obey(command),
+        Command::Export(command) => export::obey(command),
         Command::Alias(command) => alias::obey(command),
         Command::Deliver(asked) => deliver::obey(asked),
         Command::Check { user, place } => check(&place.load()?, user),
@@ -163,7 +170,7 @@ fn check(config: &Config, user: Option<String>) -> Result<(), Failure> {
         Ok(Reply::Done(_)) => Ok(true),
         Ok(Reply::Found(_)) => Ok(false),
         Ok(Reply::Failed(reason)) => Err(reason),
-        Ok(Reply::Line(_) | Reply::SendMessage | Reply::Undelivered { .. }) => {
+        Ok(Reply::Line(_) | Reply::SendMessage | Reply::Begin | Reply::Undelivered { .. }) => {
             Err("the running server gave another answer than was asked for".into())
         }
         Err(AskError::NotRunning) => server::check_at_rest(config, user.as_deref(), &mut |line| say(&line)),
@@ -185,7 +192,7 @@ fn tell_server(data_dir: &Path, request: &Request) -> Result<Option<String>, Fai
         Ok(Reply::Failed(reason) | Reply::Found(reason) | Reply::Undelivered { reason, .. }) => {
             Err(Failure::Failed(reason))
         }
-        Ok(Reply::Line(_) | Reply::SendMessage) | Err(AskError::NotRunning) => Ok(None),
+        Ok(Reply::Line(_) | Reply::SendMessage | Reply::Begin) | Err(AskError::NotRunning) => Ok(None),
         Err(broken) => Err(Failure::of(broken)),
     }
 }
@@ -213,6 +220,12 @@ mod tests {
         for line in [
             "pillarbox try",
             "pillarbox try --keep d",
+            "pillarbox try --mail m --keep d",
+            "pillarbox import maildir anna d --into Old --config f",
+            "pillarbox import mbox anna f --quoting mboxo",
+            "pillarbox import imap anna --host h --login a --password-stdin --security starttls --port 1143",
+            "pillarbox export maildir anna d --config f",
+            "pillarbox export mbox anna d",
             "pillarbox serve --config f",
             "pillarbox check-config --config f",
             "pillarbox user add anna --password-stdin --config f",

@@ -13,6 +13,7 @@ mod proxy;
 pub mod self_signed;
 mod shutdown;
 pub mod tls;
+pub mod transfer;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -255,6 +256,7 @@ impl House {
         let (check_dir, delete_dir) = (data_dir.to_owned(), data_dir.to_owned());
         let (config, check_host, delete_host) = (host.config.clone(), host.clone(), host.clone());
         let lmtp = self.lmtp.clone();
+        let (transfer_host, transfer_dir) = (host.clone(), data_dir.to_owned());
         ControlHost {
             login: host.login.clone(),
             sessions: host.sessions.clone(),
@@ -265,6 +267,10 @@ impl House {
             delete_mail: Box::new(move |account| delete_mail(&delete_host.store, &delete_dir, account)),
             reload: Box::new(move || reloader.reload()),
             deliver: Box::new(move |asked, message| Box::pin(deliver::answer(lmtp.clone(), asked, message))),
+            transfer: Box::new(move |user, stream| {
+                let place = (transfer_host.store.clone(), transfer_dir.clone(), transfer_host.config.load_full());
+                Box::pin(transfer::answer(place, user, stream))
+            }),
         }
     }
 }
@@ -282,7 +288,11 @@ async fn run(
         () = signals.next_stop() => return Ok(()),
     }
     let listens = house.gate.host.config.load().listen.clone();
-    let listeners = listen::bind_all(&listens).map_err(failed)?;
+    let listeners = match listen::bind_all(&listens) {
+        Err(reason) if occasion.moves(&reason) => listen::bind_all(&on_any_port(&listens)),
+        bound => bound,
+    };
+    let listeners = listeners.map_err(failed)?;
     let mail_doors = lmtp::open(&house.lmtp).map_err(failed)?;
     let control = ControlSocket::bind(data_dir)
         .map_err(|error| failed(format!("cannot open {}: {error}", data_dir.join("control.sock").display())))?;
@@ -326,6 +336,13 @@ async fn run(
     let _ = control.await;
     info!("stopped");
     Ok(())
+}
+
+/// The same doors on whatever ports are free.
+fn on_any_port(listens: &[Listen]) -> Vec<Listen> {
+    let mut moved = listens.to_vec();
+    moved.iter_mut().for_each(|listen| listen.address.set_port(0));
+    moved
 }
 
 fn open_door(listener: Listener, gate: Arc<Gate>) -> tokio::task::JoinHandle<()> {
