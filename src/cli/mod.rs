@@ -4,13 +4,16 @@ mod advice;
 mod alias;
 mod app_password;
 mod deliver;
+mod export;
 mod import;
 mod introduction;
 mod paper;
+mod progress;
 mod prompt;
 mod restore;
 mod samples;
 mod self_signed;
+mod source;
 mod trial;
 mod upkeep;
 mod user;
@@ -58,6 +61,9 @@ enum Command {
     /// Take over what another server has; works with and without a running server
     #[command(subcommand)]
     Import(import::ImportCommand),
+    /// Write a user's mail into a folder; works with and without a running server
+    #[command(subcommand)]
+    Export(export::ExportCommand),
     /// Add, remove and list aliases and catch-alls; works with and without a running server
     #[command(subcommand)]
     Alias(alias::AliasCommand),
@@ -191,6 +197,7 @@ fn obey(command: Command) -> Result<(), Failure> {
         Command::Autoconfig(line) => advice::autoconfig(line),
         Command::Restore(line) => restore::restore(line),
         Command::Import(command) => import::obey(command),
+        Command::Export(command) => export::obey(command),
         Command::Alias(command) => alias::obey(command),
         Command::Deliver(asked) => deliver::obey(asked),
         Command::Status(asked) => watch::status(asked),
@@ -235,7 +242,7 @@ fn tell_server(data_dir: &Path, request: &Request) -> Result<Option<String>, Fai
         Ok(Reply::Failed(reason) | Reply::Found(reason) | Reply::Undelivered { reason, .. }) => {
             Err(Failure::Failed(reason))
         }
-        Ok(Reply::Line(_) | Reply::Session(_) | Reply::Status(_) | Reply::SendMessage) => Ok(None),
+        Ok(Reply::Line(_) | Reply::Session(_) | Reply::Status(_) | Reply::SendMessage | Reply::Begin) => Ok(None),
         Err(AskError::NotRunning) => Ok(None),
         Err(broken) => Err(Failure::of(broken)),
     }
@@ -264,6 +271,12 @@ mod tests {
         for line in [
             "pillarbox try",
             "pillarbox try --keep d",
+            "pillarbox try --mail m --keep d",
+            "pillarbox import maildir anna d --into Old --config f",
+            "pillarbox import mbox anna f --quoting mboxo",
+            "pillarbox import imap anna --host h --login a --password-stdin --security starttls --port 1143",
+            "pillarbox export maildir anna d --config f",
+            "pillarbox export mbox anna d",
             "pillarbox serve --config f",
             "pillarbox check-config --config f",
             "pillarbox user add anna --password-stdin --config f",

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Failure, samples, say};
+use super::{Failure, samples, say, source};
 use crate::clock::Clock;
 use crate::config::{Listen, Security};
 use crate::login::credentials;
-use crate::mailstore::MailStore;
 use crate::mailstore::directory::Directory;
+use crate::mailstore::{Account, MailStore};
 use crate::server::{self, Occasion, self_signed, tls};
 use crate::types::Secret;
 
@@ -32,9 +32,18 @@ pub(super) struct Trial {
     /// Keep everything in this directory; the next `try` with it goes on with what is there
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Serve this mail too: an mbox, a folder of them, or a Maildir with its folders
+    #[arg(long, value_name = "FILE")]
+    mail: Option<PathBuf>,
 }
 
 pub(super) fn obey(trial: &Trial) -> Result<(), Failure> {
+    // A slip of the pen is told before anything is made.
+    if let Some(mail) = &trial.mail
+        && let Err(error) = fs::metadata(mail)
+    {
+        return Err(Failure::Failed(format!("{}: {error}", mail.display())));
+    }
     let folder = match &trial.keep {
         Some(path) => Folder::kept(path)?,
         None => Folder::temporary().map_err(|error| Failure::Failed(format!("no temporary folder: {error}")))?,
@@ -54,7 +63,7 @@ pub(super) fn obey(trial: &Trial) -> Result<(), Failure> {
     let config = folder.path.join("pillarbox.toml");
     let ports = [free_port(STARTTLS_PORT), free_port(TLS_PORT)];
     fs::write(&config, configuration(ports)).map_err(trouble)?;
-    Ok(server::serve_with(&config, Run { folder: &folder, fingerprint })?)
+    Ok(server::serve_with(&config, Run { folder: &folder, fingerprint, mail: trial.mail.clone() })?)
 }
 
 /// Where everything lies while the trial runs. A temporary one goes when this is dropped.
@@ -131,6 +140,20 @@ fn configuration([starttls, tls]: [u16; 2]) -> String {
 struct Run<'a> {
     folder: &'a Folder,
     fingerprint: String,
+    mail: Option<PathBuf>,
+}
+
+impl Run<'_> {
+    /// Takes over the mail that was named. What cannot be taken is told, and no reason not to show the rest.
+    async fn take_over(&self, store: &MailStore, account: &Account) -> Result<(), String> {
+        let Some(mail) = self.mail.clone() else { return Ok(()) };
+        let line = server::transfer::beside(store, account).map_err(|error| error.to_string())?;
+        let taking = tokio::task::spawn_blocking(move || source::from_anything(&mail, line));
+        if let Err(reason) = taking.await.map_err(|error| error.to_string())? {
+            say(&reason);
+        }
+        Ok(())
+    }
 }
 
 impl Occasion for Run<'_> {
@@ -144,7 +167,13 @@ impl Occasion for Run<'_> {
             }
         };
         let account = store.account(user.account).await.map_err(|error| error.to_string())?;
-        samples::place(&account).await.map_err(|error| error.to_string())
+        samples::place(&account).await.map_err(|error| error.to_string())?;
+        self.take_over(store, &account).await
+    }
+
+    fn moves(&self, reason: &str) -> bool {
+        say(&format!("{reason}. Other ports serve instead."));
+        true
     }
 
     fn ready(&self, doors: &[Listen]) {

@@ -35,7 +35,7 @@ pub struct Adopt {
     pub name: MailboxName,
     /// The source's UIDVALIDITY, if its UIDs are to be kept.
     pub uid_validity: Option<UidValidity>,
-    /// What becomes of its subscription; `None`: subscribed if it is made now, else left as it is.
+    /// What becomes of its subscription, if it never held a message; `None`: subscribed if it is made now.
     pub is_subscribed: Option<bool>,
 }
 
@@ -192,17 +192,24 @@ impl Turn<'_> {
     fn adopt(&mut self, wanted: &Adopt) -> Result<Adopted> {
         let known = self.tree().named(&wanted.name).cloned().filter(|mailbox| !mailbox.is_noselect);
         if known.is_none() {
+            let above = std::iter::successors(wanted.name.parent(), MailboxName::parent);
+            let missing: Vec<MailboxName> = above.filter(|parent| self.tree().named(parent).is_none()).collect();
             self.create(&wanted.name, "")?;
-        }
-        if let Some(is_on) = wanted.is_subscribed {
-            self.subscribe(&wanted.name, is_on)?;
+            // Where the source says what is subscribed to, its folders' parents are not, unless it says so of them.
+            for parent in missing.iter().filter(|_| wanted.is_subscribed.is_some()) {
+                self.subscribe(parent, false)?;
+            }
         }
         let mut mailbox = self.selectable(&wanted.name)?;
+        // UIDNEXT tells: no message was ever here, so no UID was ever told under the validity it has now.
+        let is_fresh = self.work(mailbox.id)?.state.uid_next == 1;
+        // What the user has changed since an earlier import stays.
+        if let Some(is_on) = wanted.is_subscribed.filter(|_| is_fresh) {
+            self.subscribe(&wanted.name, is_on)?;
+        }
         let Some(theirs) = wanted.uid_validity else {
             return Ok(Adopted { uid_validity: mailbox.uid_validity, keeps_uids: false });
         };
-        // UIDNEXT tells: no message was ever here, so no UID was ever told under the validity it has now.
-        let is_fresh = self.work(mailbox.id)?.state.uid_next == 1;
         let is_theirs = mailbox.uid_validity == theirs && self.is_foreign(theirs)?;
         if is_theirs {
             // From an earlier import, which is gone on with.

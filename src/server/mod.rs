@@ -19,6 +19,7 @@ pub mod self_signed;
 mod shutdown;
 mod supervisor;
 pub mod tls;
+pub mod transfer;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -278,6 +279,7 @@ impl House {
         let (check_dir, delete_dir) = (data_dir.to_owned(), data_dir.to_owned());
         let (config, check_host, delete_host) = (host.config.clone(), host.clone(), host.clone());
         let (lmtp, figures_host) = (self.lmtp.clone(), host.clone());
+        let (transfer_host, transfer_dir) = (host.clone(), data_dir.to_owned());
         ControlHost {
             login: host.login.clone(),
             sessions: host.sessions.clone(),
@@ -290,6 +292,10 @@ impl House {
             delete_mail: Box::new(move |account| delete_mail(&delete_host.store, &delete_dir, account)),
             reload: Box::new(move || reloader.reload()),
             deliver: Box::new(move |asked, message| Box::pin(deliver::answer(lmtp.clone(), asked, message))),
+            transfer: Box::new(move |user, stream| {
+                let place = (transfer_host.store.clone(), transfer_dir.clone(), transfer_host.config.load_full());
+                Box::pin(transfer::answer(place, user, stream))
+            }),
         }
     }
 }
@@ -318,7 +324,11 @@ async fn run(
     }
     let config = house.gate.host.config.load_full();
     let passed = passed.sort(&config.listen, &config.lmtp.listen).map_err(failed)?;
-    let listeners = listen::bind_all(&config.listen, passed.imap).map_err(failed)?;
+    let listeners = match listen::bind_all(&config.listen, passed.imap) {
+        Err(reason) if occasion.moves(&reason) => listen::bind_all(&on_any_port(&config.listen), Vec::new()),
+        bound => bound,
+    };
+    let listeners = listeners.map_err(failed)?;
     let mail_doors = lmtp::open(&house.lmtp, passed.lmtp, passed.unix).map_err(failed)?;
     let page = open_page(house, config.metrics.address).await?;
     drop(config);
@@ -386,6 +396,13 @@ async fn open_page(house: &House, address: Option<SocketAddr>) -> Result<Option<
     let (host, directory) = (house.gate.host.clone(), house.lmtp.rooms.directory.clone());
     let monitor = Arc::new(Monitor { host, directory, started: house.started });
     Ok(Some(tokio::spawn(monitor.serve(listener))))
+}
+
+/// The same doors on whatever ports are free.
+fn on_any_port(listens: &[Listen]) -> Vec<Listen> {
+    let mut moved = listens.to_vec();
+    moved.iter_mut().for_each(|listen| listen.address.set_port(0));
+    moved
 }
 
 fn open_door(listener: Listener, gate: Arc<Gate>) -> JoinHandle<()> {

@@ -13,6 +13,9 @@ pub trait Occasion {
     /// sentence for a person, ends the run.
     fn prepare(&self, directory: &Directory, store: &MailStore) -> impl Future<Output = Result<(), String>>;
 
+    /// A door cannot be opened, and why: true lets all of them go to whatever ports are free.
+    fn moves(&self, reason: &str) -> bool;
+
     /// The doors are open, with these real addresses.
     fn ready(&self, doors: &[Listen]);
 
@@ -26,6 +29,10 @@ pub(super) struct Plain;
 impl Occasion for Plain {
     async fn prepare(&self, _: &Directory, _: &MailStore) -> Result<(), String> {
         Ok(())
+    }
+
+    fn moves(&self, _: &str) -> bool {
+        false
     }
 
     fn ready(&self, _: &[Listen]) {}

@@ -1,8 +1,8 @@
 //! The tests of the whole server from outside, in one binary: one link instead of many.
 //! `transcripts` plays `tests/transcripts/**/*.imap`, `clients` runs real mail programs, `compress` speaks DEFLATE, `lmtp`
 //! and `postfix` bring mail in, `supervised` runs under a service manager, `watching` and `fail2ban` look on, `renewal`
-//! changes certificates, `trial` does what the README tells a newcomer, `fuzz` plays seeds and chance through the
-//! properties of `tests/fuzz`, `house`, `documents` and `capabilities` read the tree.
+//! changes certificates, `trial` does what the README tells a newcomer, `transfer` moves mail in and out, `fuzz` plays
+//! seeds and chance through the properties of `tests/fuzz`, `house`, `documents` and `capabilities` read the tree.
 
 mod capabilities;
 mod client;
@@ -31,5 +31,6 @@ mod supervised;
 mod tls;
 mod tokens;
 mod transcripts;
+mod transfer;
 mod trial;
 mod watching;

@@ -226,6 +226,32 @@ fn a_port_that_is_taken_is_told_and_another_one_serves() {
 }
 
 #[test]
+fn mail_of_ones_own_is_shown_too() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (file, maildir) = (home.path().join("mine.mbox"), home.path().join("Maildir"));
+    let from = "From a@b Sat Jan  3 01:05:34 1996\n";
+    std::fs::write(&file, format!("{from}Subject: mine\n\nx\n\n{from}Subject: too\n\n")).expect("written");
+    std::fs::create_dir_all(maildir.join("cur")).expect("made");
+    std::fs::create_dir_all(maildir.join(".Ablage/cur")).expect("made");
+    std::fs::write(maildir.join("cur/1.a.b:2,S"), "Subject: mine\n\n").expect("written");
+    std::fs::write(maildir.join(".Ablage/cur/1.a.b:2,S"), "Subject: filed\n\n").expect("written");
+    for (mail, inbox, told) in [(&file, 10, "2 messages in 1 mailbox"), (&maildir, 9, "2 messages in 2 mailboxes")] {
+        let trial = Trial::start(home.path(), &["--mail", mail.to_str().expect("UTF-8")]);
+        assert!(trial.text.contains(told), "{}", trial.text);
+        let mut session = trial.log_in(false);
+        let counts = session.ask("STATUS INBOX (MESSAGES)");
+        assert!(counts.contains(&format!("MESSAGES {inbox}")), "{counts}");
+        if mail == &maildir {
+            assert!(session.ask("STATUS Ablage (MESSAGES)").contains("MESSAGES 1"));
+        }
+        drop(session);
+        trial.stop("INT");
+    }
+    let gone = Command::new(env!("CARGO_BIN_EXE_pillarbox")).args(["try", "--mail", "/nowhere/at.all"]).output();
+    assert_eq!(gone.expect("ran").status.code(), Some(1));
+}
+
+#[test]
 fn what_is_kept_is_gone_on_with() {
     let home = tempfile::tempdir().expect("a folder");
     let kept = home.path().join("kept");
