@@ -19,6 +19,7 @@ pub mod mailstore; // accounts, mailboxes, messages, blobs
 // Floor 5: next to the store.
 pub mod care; // backup, restore, repair, and advice for the operator
 pub mod login; // who are you: look-up, password pool, sessions
+pub mod transfer; // mail moves in from elsewhere, and out
 // Floor 6: behaviour.
 pub mod control; // the socket between a running server and the commands
 pub mod imap; // what each command does

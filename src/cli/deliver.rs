@@ -62,7 +62,9 @@ pub(super) fn obey(asked: Deliver) -> Result<(), Failure> {
             Ok(Reply::Failed(reason) | Reply::Found(reason) | Reply::Line(reason)) => {
                 return Err(fails(TRY_AGAIN, reason));
             }
-            Ok(Reply::SendMessage) => return Err(fails(TRY_AGAIN, "the server asked for the message twice".into())),
+            Ok(Reply::SendMessage | Reply::Begin) => {
+                return Err(fails(TRY_AGAIN, "the server asked for the message twice".into()));
+            }
             Ok(Reply::Session(_) | Reply::Status(_)) => {
                 return Err(fails(TRY_AGAIN, "the server gave another answer than was asked for".into()));
             }

@@ -1,4 +1,5 @@
-//! `pillarbox import passwd FILE`: takes over the users of another server with their password hashes.
+//! `pillarbox import`: `passwd` takes over the users of another server with their password hashes, and `maildir`, `mbox`
+//! and `imap` their mail (see `source.rs`).
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::user::{refuse_twin, tell_of_change};
-use super::{Failure, Place, say};
+use super::{Failure, Place, say, source};
 use crate::config::Config;
 use crate::login::passwd_file;
 use crate::mailstore::directory::Directory;
@@ -24,11 +25,42 @@ pub(super) enum ImportCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Take over a Maildir with its folders; again takes what is new
+    Maildir {
+        #[command(flatten)]
+        target: source::Target,
+        directory: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take over an mbox, or a folder of them; again takes what is new
+    Mbox {
+        #[command(flatten)]
+        target: source::Target,
+        /// A file goes into INBOX, or where --into says; each file of a folder into a mailbox of its name
+        path: PathBuf,
+        #[arg(long, value_enum, default_value = "mboxrd")]
+        quoting: source::Dialect,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take over the mail of another IMAP server; again takes what is new
+    Imap {
+        #[command(flatten)]
+        target: source::Target,
+        #[command(flatten)]
+        server: source::Server,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 pub(super) fn obey(command: ImportCommand) -> Result<(), Failure> {
     match command {
         ImportCommand::Passwd { file, place } => passwd(&place.load()?, &file),
+        ImportCommand::Maildir { target, directory, place } => source::from_maildir(&directory, &target, &place),
+        ImportCommand::Mbox { target, path, quoting, place } => source::from_mbox(&path, quoting, &target, &place),
+        ImportCommand::Imap { target, server, place } => source::from_imap(&server, &target, &place),
     }
 }
 

@@ -4,12 +4,17 @@ mod advice;
 mod alias;
 mod app_password;
 mod deliver;
+mod export;
 mod import;
 mod introduction;
 mod paper;
+mod progress;
 mod prompt;
 mod restore;
+mod samples;
 mod self_signed;
+mod source;
+mod trial;
 mod upkeep;
 mod user;
 mod watch;
@@ -34,6 +39,8 @@ struct Line {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Try Pillarbox: serve sample mail from a temporary folder, with everything set up
+    Try(trial::Trial),
     /// Run the server until SIGTERM; SIGHUP reads configuration and certificate again
     Serve(Place),
     /// Say whether a configuration is fine, and where it is not
@@ -54,6 +61,9 @@ enum Command {
     /// Take over what another server has; works with and without a running server
     #[command(subcommand)]
     Import(import::ImportCommand),
+    /// Write a user's mail into a folder; works with and without a running server
+    #[command(subcommand)]
+    Export(export::ExportCommand),
     /// Add, remove and list aliases and catch-alls; works with and without a running server
     #[command(subcommand)]
     Alias(alias::AliasCommand),
@@ -141,6 +151,15 @@ impl From<BadConfig> for Failure {
     }
 }
 
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::Config(bad) => Failure::Config(bad),
+            ServeError::Failed(text) => Failure::Failed(text),
+        }
+    }
+}
+
 /// Does what the command line asks and gives the exit code: 0 fine, 1 failed, 2 wrong usage, 78 bad configuration;
 /// `deliver` has those of sysexits.h.
 pub fn run() -> ExitCode {
@@ -164,10 +183,8 @@ pub fn run() -> ExitCode {
 
 fn obey(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve(place) => server::serve(&place.config).map_err(|error| match error {
-            ServeError::Config(bad) => Failure::Config(bad),
-            ServeError::Failed(text) => Failure::Failed(text),
-        }),
+        Command::Try(trial) => trial::obey(&trial),
+        Command::Serve(place) => Ok(server::serve(&place.config)?),
         Command::CheckConfig(place) => {
             server::check_config(&place.config)?;
             say(&format!("{} is fine", place.config.display()));
@@ -180,6 +197,7 @@ fn obey(command: Command) -> Result<(), Failure> {
         Command::Autoconfig(line) => advice::autoconfig(line),
         Command::Restore(line) => restore::restore(line),
         Command::Import(command) => import::obey(command),
+        Command::Export(command) => export::obey(command),
         Command::Alias(command) => alias::obey(command),
         Command::Deliver(asked) => deliver::obey(asked),
         Command::Status(asked) => watch::status(asked),
@@ -224,7 +242,7 @@ fn tell_server(data_dir: &Path, request: &Request) -> Result<Option<String>, Fai
         Ok(Reply::Failed(reason) | Reply::Found(reason) | Reply::Undelivered { reason, .. }) => {
             Err(Failure::Failed(reason))
         }
-        Ok(Reply::Line(_) | Reply::Session(_) | Reply::Status(_) | Reply::SendMessage) => Ok(None),
+        Ok(Reply::Line(_) | Reply::Session(_) | Reply::Status(_) | Reply::SendMessage | Reply::Begin) => Ok(None),
         Err(AskError::NotRunning) => Ok(None),
         Err(broken) => Err(Failure::of(broken)),
     }
@@ -251,6 +269,14 @@ mod tests {
     #[test]
     fn scripts_may_put_the_options_where_they_like() {
         for line in [
+            "pillarbox try",
+            "pillarbox try --keep d",
+            "pillarbox try --mail m --keep d",
+            "pillarbox import maildir anna d --into Old --config f",
+            "pillarbox import mbox anna f --quoting mboxo",
+            "pillarbox import imap anna --host h --login a --password-stdin --security starttls --port 1143",
+            "pillarbox export maildir anna d --config f",
+            "pillarbox export mbox anna d",
             "pillarbox serve --config f",
             "pillarbox check-config --config f",
             "pillarbox user add anna --password-stdin --config f",

@@ -26,10 +26,19 @@ fn read_piped(input: impl Read) -> Result<Secret, String> {
     Ok(Secret::new(octets))
 }
 
+/// Asks once on the terminal: for a password that is in use already.
+pub(super) fn ask_once() -> Result<Secret, String> {
+    ask(&mut terminal()?, "Password: ")
+}
+
+fn terminal() -> Result<File, String> {
+    let no_terminal = |_| "there is no terminal to ask for a password; use --password-stdin".to_owned();
+    OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(no_terminal)
+}
+
 /// Asks twice on the terminal and compares.
 pub(super) fn ask_twice() -> Result<Secret, String> {
-    let no_terminal = |_| "there is no terminal to ask for a password; use --password-stdin".to_owned();
-    let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(no_terminal)?;
+    let mut terminal = terminal()?;
     let first = ask(&mut terminal, "Password: ")?;
     let second = ask(&mut terminal, "Password again: ")?;
     if first != second {

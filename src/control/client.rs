@@ -88,6 +88,24 @@ pub fn deliver(
     asked.reply()
 }
 
+/// The two directions of a transfer's stream.
+pub type Directions = (Box<dyn Read + Send>, Box<dyn Write + Send>);
+
+/// Asks to move mail in or out of a user's account. The inner error is why the server does not let it begin.
+pub fn transfer(data_dir: &Path, user: &str) -> Result<Result<Directions, String>, AskError> {
+    let mut asked = Conversation::begin(data_dir, &Request::Transfer { user: user.into() })?;
+    match asked.reply()? {
+        Reply::Begin => {
+            let writer = asked.reader.get_ref().try_clone()?;
+            // The other side waits for its disk now and then, and for as long as that takes.
+            writer.set_write_timeout(Some(PATIENCE))?;
+            Ok(Ok((Box::new(asked.reader), Box::new(writer))))
+        }
+        Reply::Failed(reason) => Ok(Err(reason)),
+        other => Err(AskError::Broken(format!("{other:?} is no answer to this"))),
+    }
+}
+
 /// A question that was asked.
 struct Conversation {
     reader: BufReader<UnixStream>,

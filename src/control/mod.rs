@@ -69,6 +69,9 @@ pub enum Request {
         #[serde(default)]
         sender: Option<String>,
     },
+    /// Mail is to move in or out of this user's account. Answered with `Begin`, the frames of `transfer::talk` follow in
+    /// both directions until the asker hangs up.
+    Transfer { user: String },
 }
 
 /// One line of an answer.
@@ -89,6 +92,8 @@ pub enum Reply {
     Failed(String),
     /// Now the message may come.
     SendMessage,
+    /// Now the transfer may begin.
+    Begin,
     /// The end: the message was not delivered; `exit` is the code of sysexits.h for it.
     Undelivered { exit: u8, reason: String },
 }

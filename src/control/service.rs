@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::{debug, info, warn};
@@ -23,6 +24,8 @@ use crate::types::AccountId;
 
 /// How many questions are answered at a time.
 const MOST_QUESTIONS: usize = 16;
+/// How many transfers of mail are under way at a time.
+const MOST_TRANSFERS: usize = 8;
 /// How long a question may take to arrive, and an answer's line to leave.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,6 +39,9 @@ pub type Reload = dyn Fn() -> Result<String, String> + Send + Sync;
 /// Delivers a message; gives the last reply.
 pub type Deliver = dyn Fn(Asked, Message) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync;
 
+/// Moves mail in or out of a user's account until the asker hangs up.
+pub type Transfer = dyn Fn(String, Stream) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>> + Send + Sync;
+
 /// What the answers are made of.
 pub struct ControlHost {
     pub login: Arc<Login>,
@@ -47,6 +53,26 @@ pub struct ControlHost {
     pub delete_mail: Box<DeleteMail>,
     pub reload: Box<Reload>,
     pub deliver: Box<Deliver>,
+    pub transfer: Box<Transfer>,
+}
+
+/// The connection of somebody who asked for a transfer.
+pub struct Stream {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+}
+
+impl Stream {
+    /// Says that it may begin.
+    pub async fn begin(mut self) -> io::Result<(BufReader<OwnedReadHalf>, OwnedWriteHalf)> {
+        send(&mut self.writer, Reply::Begin).await?;
+        Ok((self.reader, self.writer))
+    }
+
+    /// Says why it may not.
+    pub async fn refuse(mut self, reason: String) -> io::Result<()> {
+        send(&mut self.writer, Reply::Failed(reason)).await
+    }
 }
 
 /// The listening socket. Its file goes away when this is dropped.
@@ -73,6 +99,7 @@ impl ControlSocket {
     /// Answers until dropped.
     pub async fn serve(self, host: Arc<ControlHost>) {
         let room = Arc::new(Semaphore::new(MOST_QUESTIONS));
+        let transfers = Arc::new(Semaphore::new(MOST_TRANSFERS));
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -83,9 +110,9 @@ impl ControlSocket {
                 }
             };
             let Ok(place) = room.clone().acquire_owned().await else { return };
-            let host = host.clone();
+            let (host, transfers) = (host.clone(), transfers.clone());
             tokio::spawn(async move {
-                if let Err(error) = answer(stream, host, place).await {
+                if let Err(error) = answer(stream, host, place, transfers).await {
                     debug!(%error, "a question on the control socket was not answered");
                 }
             });
@@ -100,7 +127,12 @@ impl Drop for ControlSocket {
     }
 }
 
-async fn answer(stream: UnixStream, host: Arc<ControlHost>, place: OwnedSemaphorePermit) -> io::Result<()> {
+async fn answer(
+    stream: UnixStream,
+    host: Arc<ControlHost>,
+    place: OwnedSemaphorePermit,
+    transfers: Arc<Semaphore>,
+) -> io::Result<()> {
     let asker = stream.peer_cred()?.uid();
     if asker != 0 && asker != rustix::process::geteuid().as_raw() {
         return Err(io::Error::other(format!("user {asker} may not ask")));
@@ -111,7 +143,15 @@ async fn answer(stream: UnixStream, host: Arc<ControlHost>, place: OwnedSemaphor
     tokio::time::timeout(PATIENCE, (&mut reader).take(MOST_LINE_BYTES as u64).read_line(&mut line)).await??;
     let request: serde_json::Result<Request> = serde_json::from_str(&line);
     // Deliveries have a bound of their own, and must not keep the operator's questions waiting.
-    let _place = (!matches!(request, Ok(Request::Deliver { .. }))).then_some(place);
+    let place = (!matches!(request, Ok(Request::Deliver { .. }))).then_some(place);
+    if let Ok(Request::Transfer { user }) = request {
+        drop(place);
+        let stream = Stream { reader, writer };
+        return match transfers.try_acquire() {
+            Ok(_place) => (host.transfer)(user, stream).await,
+            Err(_) => stream.refuse(format!("{MOST_TRANSFERS} other transfers are under way; try again later")).await,
+        };
+    }
     let (tell, mut replies) = mpsc::channel::<Reply>(64);
     tokio::spawn(async move {
         let last = match request {
@@ -122,11 +162,16 @@ async fn answer(stream: UnixStream, host: Arc<ControlHost>, place: OwnedSemaphor
         let _ = tell.send(last).await;
     });
     while let Some(reply) = replies.recv().await {
-        let mut text = serde_json::to_string(&fitting(reply)).map_err(io::Error::other)?;
-        text.push('\n');
-        tokio::time::timeout(PATIENCE, writer.write_all(text.as_bytes())).await??;
+        send(&mut writer, reply).await?;
     }
+    drop(place);
     Ok(())
+}
+
+async fn send(writer: &mut OwnedWriteHalf, reply: Reply) -> io::Result<()> {
+    let mut text = serde_json::to_string(&fitting(reply)).map_err(io::Error::other)?;
+    text.push('\n');
+    tokio::time::timeout(PATIENCE, writer.write_all(text.as_bytes())).await?
 }
 
 /// A reply whose line is short enough, even with every character escaped.
@@ -141,7 +186,7 @@ fn fitting(reply: Reply) -> Reply {
         Reply::Found(text) => Reply::Found(cut(text)),
         Reply::Failed(text) => Reply::Failed(cut(text)),
         // All texts of these are bounded where they are made.
-        Reply::Session(_) | Reply::Status(_) | Reply::SendMessage => reply,
+        Reply::Session(_) | Reply::Status(_) | Reply::SendMessage | Reply::Begin => reply,
         Reply::Undelivered { exit, reason } => Reply::Undelivered { exit, reason: cut(reason) },
     }
 }
@@ -212,6 +257,7 @@ async fn obey(request: Request, host: Arc<ControlHost>, tell: &mpsc::Sender<Repl
         }
         Request::Upkeep(question) => upkeep::obey(question, host, tell).await,
         Request::Deliver { user, mailbox, sender } => (host.deliver)(Asked { user, mailbox, sender }, message).await,
+        Request::Transfer { .. } => Reply::Failed("a transfer is answered on its own".into()),
         Request::Reload => match blocking(move || (host.reload)()).await {
             Ok(done) => Reply::Done(done),
             Err(reason) => Reply::Failed(reason),
@@ -269,6 +315,7 @@ mod tests {
     use crate::mailstore::Options;
     use crate::mailstore::directory::Directory;
     use arc_swap::ArcSwap;
+    use std::io::{Read as _, Write as _};
 
     struct House {
         home: tempfile::TempDir,
@@ -316,6 +363,15 @@ mod tests {
                     }
                 })
             }),
+            transfer: Box::new(|user, stream| {
+                Box::pin(async move {
+                    if user != "anna" {
+                        return stream.refuse("nobody".into()).await;
+                    }
+                    let (mut reader, mut writer) = stream.begin().await?;
+                    tokio::io::copy(&mut reader, &mut writer).await.map(|_| ())
+                })
+            }),
         };
         let socket = ControlSocket::bind(&data_dir).expect("bound");
         let serving = tokio::spawn(socket.serve(Arc::new(host)));
@@ -345,6 +401,25 @@ mod tests {
             let (_, reload) = asked(&house, depth, Request::Reload).await;
             assert_eq!(reload.expect("an answer"), Reply::Failed("p.toml:1: no".into()));
         }
+    }
+
+    #[tokio::test]
+    async fn a_transfer_has_its_own_stream_and_a_bound() {
+        let house = house(1);
+        let data_dir = house.home.path().join("d");
+        let asking = tokio::task::spawn_blocking(move || {
+            assert_eq!(client::transfer(&data_dir, "bert").expect("an answer").err().as_deref(), Some("nobody"));
+            let begin = || client::transfer(&data_dir, "anna").expect("an answer");
+            let mut open: Vec<_> = (0..MOST_TRANSFERS).map(|_| begin().expect("begun")).collect();
+            assert!(begin().err().is_some_and(|reason| reason.contains("try again later")));
+            for (reader, writer) in &mut open {
+                writer.write_all(b"frames").expect("written");
+                let mut back = [0; 6];
+                reader.read_exact(&mut back).expect("read");
+                assert_eq!(&back, b"frames");
+            }
+        });
+        asking.await.expect("joined");
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! NOTIFY (RFC 5465): what a client wants to be told of at any time, and telling it. The hub says that something
 //! changed, the account's memory of its last changes says what; who falls behind that memory is told so and asks anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::answer::{Stop, write_condition};
 use super::cmd::fetch::tell_new;
@@ -213,16 +213,16 @@ impl Session {
         self.tell_counts(&account, kinds).await
     }
 
-    /// A LIST line for each name that something happened to (RFC 5465 §5.4, §5.5).
-    async fn tell_names(&mut self, account: &Account, names: BTreeMap<MailboxName, NameNews>) -> Result<(), Stop> {
+    /// A LIST line for each thing that happened to a name (RFC 5465 §5.4, §5.5).
+    async fn tell_names(&mut self, account: &Account, names: Vec<NameNews>) -> Result<(), Stop> {
         let Some(notifier) = &self.notifier else { return Ok(()) };
-        for (name, news) in names {
-            let listed = account.listed(&name);
-            let is_subscribed = account.is_subscribed(&name);
-            let old = news.old_name.as_deref().and_then(|old| MailboxName::new(old).ok());
+        for news in names {
+            let NameNews { name, old_name, .. } = &news;
+            let listed = account.listed(name).filter(|_| !news.is_gone);
+            let is_subscribed = account.is_subscribed(name);
             let wants = |event| {
-                notifier.wants(event, &name, is_subscribed || news.was_subscribed)
-                    || old.as_ref().is_some_and(|old| notifier.wants(event, old, is_subscribed))
+                notifier.wants(event, name, is_subscribed || news.was_subscribed)
+                    || old_name.as_ref().is_some_and(|old| notifier.wants(event, old, is_subscribed))
             };
             let is_wanted = news.is_of_tree && wants(EventName::MailboxName)
                 || news.is_of_subscription && wants(EventName::SubscriptionChange);
@@ -236,10 +236,9 @@ impl Session {
             if is_subscribed {
                 attributes.push("\\Subscribed");
             }
-            let line = ListLine { word: ListWord::List, attributes: &attributes, name: &name };
-            let extended = Extended { child_info: &[], old_name: news.old_name.as_deref() };
-            let dialect = self.dialect();
-            write_extended(&mut self.channel.out, &line, &extended, dialect);
+            let line = ListLine { word: ListWord::List, attributes: &attributes, name };
+            let extended = Extended { child_info: &[], old_name: old_name.as_ref().map(MailboxName::as_str) };
+            write_extended(&mut self.channel.out, &line, &extended, self.enabled.dialect());
         }
         Ok(())
     }
@@ -313,19 +312,43 @@ fn status_items(kinds: Kinds, condstore: bool) -> Vec<StatusItem> {
     items
 }
 
-/// What happened to a name.
-#[derive(Debug, Clone, Default)]
+/// What happened to a name, and is told in one line: how things are with it by now.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct NameNews {
+    name: MailboxName,
+    old_name: Option<MailboxName>,
+    /// The mailbox went, whatever has this name now.
+    is_gone: bool,
     is_of_tree: bool,
     is_of_subscription: bool,
     was_subscribed: bool,
-    old_name: Option<String>,
 }
 
-/// The news of others, by mailbox and by name; several about the same one are told once.
-fn sorted_out(news: News, own: &[ModSeqs]) -> (HashMap<MailboxId, Kinds>, BTreeMap<MailboxName, NameNews>) {
+impl NameNews {
+    fn new(name: MailboxName, kind: TreeChangeKind, old_name: Option<MailboxName>) -> Self {
+        let is_of_subscription = matches!(kind, TreeChangeKind::Subscribe | TreeChangeKind::Unsubscribe);
+        NameNews {
+            name,
+            old_name,
+            is_gone: kind == TreeChangeKind::Delete,
+            is_of_tree: !is_of_subscription,
+            is_of_subscription,
+            was_subscribed: kind == TreeChangeKind::Unsubscribe,
+        }
+    }
+
+    fn take_in(&mut self, other: &NameNews) {
+        self.is_of_tree |= other.is_of_tree;
+        self.is_of_subscription |= other.is_of_subscription;
+        self.was_subscribed |= other.was_subscribed;
+    }
+}
+
+/// The news of others, by mailbox and by name. What happened to messages adds up; what happened to names is told in its
+/// order, so that a client which follows line by line ends where the account is, however often a name changed hands.
+fn sorted_out(news: News, own: &[ModSeqs]) -> (HashMap<MailboxId, Kinds>, Vec<NameNews>) {
     let mut kinds: HashMap<MailboxId, Kinds> = HashMap::new();
-    let mut names: BTreeMap<MailboxName, NameNews> = BTreeMap::new();
+    let mut names: Vec<NameNews> = Vec::new();
     for event in news.events.into_iter().filter(|event| !own.iter().any(|own| own.contains(event.modseq))) {
         match event.what {
             What::Messages { mailbox, kinds: more } => {
@@ -337,22 +360,30 @@ fn sorted_out(news: News, own: &[ModSeqs]) -> (HashMap<MailboxId, Kinds>, BTreeM
                 if matches!(kind, TreeChangeKind::Create | TreeChangeKind::Delete)
                     && let Some(parent) = name.parent()
                 {
-                    names.entry(parent).or_default().is_of_tree = true;
+                    // Whether it has children may have changed.
+                    add(&mut names, NameNews::new(parent, TreeChangeKind::Create, None));
                 }
-                let news = names.entry(name).or_default();
-                match kind {
-                    TreeChangeKind::Create | TreeChangeKind::Delete | TreeChangeKind::Rename => news.is_of_tree = true,
-                    TreeChangeKind::Subscribe => news.is_of_subscription = true,
-                    TreeChangeKind::Unsubscribe => {
-                        news.is_of_subscription = true;
-                        news.was_subscribed = true;
-                    }
-                }
-                news.old_name = old_name.map(|old| old.to_string()).or(news.old_name.take());
+                let old_name = old_name.and_then(|old| MailboxName::new(&old).ok());
+                add(&mut names, NameNews::new(name, kind, old_name));
             }
         }
     }
     (kinds, names)
+}
+
+/// Adds what happened; what one line about a name can say is not told in two.
+fn add(names: &mut Vec<NameNews>, mut news: NameNews) {
+    let concerns = |other: &NameNews| other.name == news.name || other.old_name.as_ref() == Some(&news.name);
+    let last = names.iter().rposition(concerns).filter(|at| names[*at].name == news.name);
+    match last {
+        Some(at) if names[at].is_gone == news.is_gone && news.old_name.is_none() => names[at].take_in(&news),
+        // A rename subscribes its new name first.
+        Some(at) if !names[at].is_of_tree => {
+            news.take_in(&names.remove(at));
+            names.push(news);
+        }
+        _ => names.push(news),
+    }
 }
 
 #[cfg(test)]
@@ -414,7 +445,25 @@ mod tests {
             until: ModSeq(8),
         };
         let (_, names) = sorted_out(news, &[ModSeqs { after: ModSeq(4), until: ModSeq(6) }]);
-        let told: Vec<&str> = names.keys().map(MailboxName::as_str).collect();
+        let told: Vec<&str> = names.iter().map(|news| news.name.as_str()).collect();
         assert_eq!(told, ["a", "a/b"]);
+    }
+
+    #[test]
+    fn what_happened_to_names_keeps_its_order() {
+        let change = |kind, name: &str, old_name: Option<&str>| Event {
+            modseq: ModSeq(1),
+            what: What::Tree { kind, name: name.into(), old_name: old_name.map(Into::into) },
+        };
+        let events = vec![
+            change(TreeChangeKind::Subscribe, "b", None),
+            change(TreeChangeKind::Rename, "b", Some("a")),
+            change(TreeChangeKind::Create, "a", None),
+            change(TreeChangeKind::Create, "a", None),
+            change(TreeChangeKind::Delete, "a", None),
+        ];
+        let (_, names) = sorted_out(News { events, until: ModSeq(1) }, &[]);
+        let told: Vec<_> = names.iter().map(|news| (news.name.as_str(), news.is_gone)).collect();
+        assert_eq!(told, [("b", false), ("a", false), ("a", true)]);
     }
 }

@@ -14,7 +14,8 @@ impl View {
         state.loaded.as_ref().and_then(|l| l.span(lo)).is_none_or(|span| span.max_modseq > since.0)
     }
 
-    /// The rows of this view's messages that changed after `since`. Reads only the spans that did.
+    /// The rows of this view's messages that changed after `since`. Reads only the spans that did, and where they went
+    /// those that are gone while nobody was told of it yet: they are counted, so they have to be known.
     pub async fn changed_since(&self, since: ModSeq) -> Result<Vec<Row>> {
         let state = self.state();
         let mut rows = Vec::new();
@@ -24,6 +25,14 @@ impl View {
             let changed = chunk.iter().filter(|row| row.modseq > since && self.membership().contains(row.uid.0));
             rows.extend(changed);
         }
+        let gone = self.membership().gone_in(&loaded.membership);
+        if gone.is_empty() {
+            return Ok(rows);
+        }
+        for (span, piece) in self.by_span(&gone) {
+            rows.extend(self.rows(span, &piece).await?.iter().filter(|row| row.modseq > since));
+        }
+        rows.sort_unstable_by_key(|row| row.uid);
         Ok(rows)
     }
 
@@ -46,5 +55,32 @@ impl View {
             })
             .await?;
         Ok(gone.intersection(&vanished))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailstore::{MailStore, Options};
+    use crate::types::{AccountId, MailboxName};
+
+    #[tokio::test]
+    async fn what_is_gone_and_not_told_yet_is_among_what_changed() {
+        let home = tempfile::tempdir().expect("a folder");
+        let store = MailStore::open(home.path(), Options { min_free_bytes: 0, ..Options::default() }).expect("opens");
+        let account = store.account(AccountId(1)).await.expect("an account");
+        let inbox = MailboxName::inbox();
+        for text in ["Subject: one\r\n\r\n", "Subject: two\r\n\r\n"] {
+            let mut draft = account.draft();
+            draft.write(text.as_bytes()).await.expect("taken");
+            let prepared = draft.finish().await.expect("whole");
+            let message = crate::mailstore::NewMessage { prepared, flags: Default::default(), internal_date: None };
+            account.place(&inbox, vec![message]).await.expect("placed");
+        }
+        let view = account.open(&inbox, true).await.expect("opens");
+        view.move_to_mailbox(UidRuns::one(1), &MailboxName::new("Archive").expect("a name")).await.expect("moved");
+        let uids = |rows: Vec<Row>| rows.iter().map(|row| row.uid.0).collect::<Vec<_>>();
+        assert_eq!(uids(view.changed_since(ModSeq(1)).await.expect("told")), [1, 2]);
+        assert_eq!(uids(view.changed_since(view.modseq()).await.expect("told")), [0; 0]);
     }
 }

@@ -25,7 +25,7 @@ pub struct Created {
 
 impl Turn<'_> {
     /// The next UIDVALIDITY: the time of day, but never one that was given before in this account.
-    fn next_uid_validity(&mut self) -> Result<UidValidity> {
+    pub(super) fn next_uid_validity(&mut self) -> Result<UidValidity> {
         let now = self.now.clamp(1, i64::from(u32::MAX));
         let last: i64 = self
             .conn

@@ -240,6 +240,16 @@ impl<'a> Turn<'a> {
         Ok(Uid(uid))
     }
 
+    /// Lets `uid` be the next one given out, if it is above the next now: the ones between are never given.
+    pub fn skip_uids(&mut self, id: MailboxId, uid: u32) -> Result<()> {
+        let work = self.work(id)?;
+        if uid > work.state.uid_next {
+            work.state.uid_next = uid;
+            work.is_dirty = true;
+        }
+        Ok(())
+    }
+
     /// Adds a message that was just given its row in `message`.
     pub fn add_row(&mut self, id: MailboxId, row: Row) -> Result<()> {
         let set = self.flags_of(row.flagset)?;

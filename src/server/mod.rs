@@ -11,6 +11,7 @@ mod lmtp;
 mod logging;
 mod monitor;
 mod numbers;
+mod occasion;
 mod passed;
 mod proxy;
 mod renewal;
@@ -18,6 +19,7 @@ pub mod self_signed;
 mod shutdown;
 mod supervisor;
 pub mod tls;
+pub mod transfer;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -34,11 +36,13 @@ use tracing::{error, info, warn};
 use self::connection::Gate;
 use self::listen::Listener;
 use self::monitor::Monitor;
+pub use self::occasion::Occasion;
+use self::occasion::Plain;
 use self::passed::Passed;
 use self::shutdown::{Signal, Signals};
 use self::tls::{Tls, TlsDial};
 use crate::care::AtRest;
-use crate::config::{BadConfig, Config};
+use crate::config::{BadConfig, Config, Listen};
 use crate::control::service::ControlSocket;
 use crate::control::{ControlHost, Figures};
 use crate::imap;
@@ -153,6 +157,11 @@ fn check_mail(store: &MailStore, account: Option<AccountId>, tell: &mut dyn FnMu
 
 /// Runs the server until it is told to stop. Blocks. At most once in a process: it takes over logs and signals.
 pub fn serve(file: &Path) -> Result<(), ServeError> {
+    serve_with(file, Plain)
+}
+
+/// The same with what an [`Occasion`] adds to it.
+pub fn serve_with(file: &Path, occasion: impl Occasion) -> Result<(), ServeError> {
     let config = Config::load(file)?;
     let tls = Tls::new(&config).map_err(|fault| BadConfig::at(file, &fault.setting, fault.text))?;
     oauth::check(&config.oauth).map_err(|text| BadConfig::at(file, "oauth.jwks_file", text))?;
@@ -163,6 +172,15 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
     limits::raise_open_files(2 * config.lmtp.connections as u64);
     // Whatever is made from here on (the database's side files, the control socket) is for the owner only.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("async")
+        .enable_all()
+        .build()
+        .map_err(|error| failed(format!("cannot start the runtime: {error}")))?;
+    // Before anything is made, so that a signal that comes during the start is not lost.
+    let entered = runtime.enter();
+    let signals = Signals::new().map_err(|error| failed(format!("cannot watch for signals: {error}")))?;
+    drop(entered);
     let data_dir = lock::prepare(&config.data_dir).map_err(failed)?;
     let data_lock = DataLock::take(&data_dir).map_err(failed)?;
     let directory = Directory::open(&data_dir).or_else(|error| {
@@ -172,13 +190,8 @@ pub fn serve(file: &Path) -> Result<(), ServeError> {
     let directory = Arc::new(directory.map_err(failed)?);
     let store = MailStore::open(&data_dir, store_options(&config)).map_err(failed)?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("async")
-        .enable_all()
-        .build()
-        .map_err(|error| failed(format!("cannot start the runtime: {error}")))?;
-    let house = House::new(file, config, tls, directory, store)?;
-    let outcome = runtime.block_on(run(&house, &data_dir, passed));
+    let house = House::new(file, config, tls, directory.clone(), store)?;
+    let outcome = runtime.block_on(run(&house, &data_dir, &directory, (signals, passed), occasion));
     // What is still running now was given its time; it is dropped at its next wait.
     runtime.shutdown_timeout(Duration::from_secs(5));
     house.gate.host.store.close();
@@ -266,6 +279,7 @@ impl House {
         let (check_dir, delete_dir) = (data_dir.to_owned(), data_dir.to_owned());
         let (config, check_host, delete_host) = (host.config.clone(), host.clone(), host.clone());
         let (lmtp, figures_host) = (self.lmtp.clone(), host.clone());
+        let (transfer_host, transfer_dir) = (host.clone(), data_dir.to_owned());
         ControlHost {
             login: host.login.clone(),
             sessions: host.sessions.clone(),
@@ -278,6 +292,10 @@ impl House {
             delete_mail: Box::new(move |account| delete_mail(&delete_host.store, &delete_dir, account)),
             reload: Box::new(move || reloader.reload()),
             deliver: Box::new(move |asked, message| Box::pin(deliver::answer(lmtp.clone(), asked, message))),
+            transfer: Box::new(move |user, stream| {
+                let place = (transfer_host.store.clone(), transfer_dir.clone(), transfer_host.config.load_full());
+                Box::pin(transfer::answer(place, user, stream))
+            }),
         }
     }
 }
@@ -293,27 +311,47 @@ fn figures(store: &MailStore) -> Figures {
 }
 
 /// Opens the doors, serves, and closes them again.
-async fn run(house: &House, data_dir: &Path, passed: Passed) -> Result<(), ServeError> {
-    // First of all, so that a signal that comes during the start is not lost.
-    let mut signals = Signals::new().map_err(|error| failed(format!("cannot watch for signals: {error}")))?;
+async fn run(
+    house: &House,
+    data_dir: &Path,
+    directory: &Directory,
+    (mut signals, passed): (Signals, Passed),
+    occasion: impl Occasion,
+) -> Result<(), ServeError> {
+    tokio::select! {
+        prepared = occasion.prepare(directory, &house.gate.host.store) => prepared.map_err(failed)?,
+        () = signals.next_stop() => return Ok(()),
+    }
     let config = house.gate.host.config.load_full();
     let passed = passed.sort(&config.listen, &config.lmtp.listen).map_err(failed)?;
-    let listeners = listen::bind_all(&config.listen, passed.imap).map_err(failed)?;
+    let listeners = match listen::bind_all(&config.listen, passed.imap) {
+        Err(reason) if occasion.moves(&reason) => listen::bind_all(&on_any_port(&config.listen), Vec::new()),
+        bound => bound,
+    };
+    let listeners = listeners.map_err(failed)?;
     let mail_doors = lmtp::open(&house.lmtp, passed.lmtp, passed.unix).map_err(failed)?;
     let page = open_page(house, config.metrics.address).await?;
     drop(config);
     let control = ControlSocket::bind(data_dir)
         .map_err(|error| failed(format!("cannot open {}: {error}", data_dir.join("control.sock").display())))?;
     let control = tokio::spawn(control.serve(Arc::new(house.control_host(data_dir))));
+    let real = |listener: &Listener| Listen {
+        address: listener.address,
+        security: listener.door.security,
+        proxy_from: listener.door.proxy_from.clone(),
+    };
+    let open: Vec<Listen> = listeners.iter().map(real).collect();
     let doors: Vec<_> = listeners.into_iter().map(|listener| open_door(listener, house.gate.clone())).collect();
     let renewing = tokio::spawn(renewal::watch(house.reloader.clone()));
     let attending = tokio::spawn(supervisor::attend(house.gate.host.clone(), house.lmtp.rooms.directory.clone()));
     info!(pid = std::process::id(), data_dir = %data_dir.display(), "ready");
     supervisor::tell_ready("serving");
+    occasion.ready(&open);
 
     loop {
         match signals.next().await {
             Signal::Stop => break,
+            Signal::Reload if occasion.ends_with_its_terminal() => break,
             Signal::Reload => {
                 let reloader = house.reloader.clone();
                 // Both outcomes are logged where they happen.
@@ -358,6 +396,13 @@ async fn open_page(house: &House, address: Option<SocketAddr>) -> Result<Option<
     let (host, directory) = (house.gate.host.clone(), house.lmtp.rooms.directory.clone());
     let monitor = Arc::new(Monitor { host, directory, started: house.started });
     Ok(Some(tokio::spawn(monitor.serve(listener))))
+}
+
+/// The same doors on whatever ports are free.
+fn on_any_port(listens: &[Listen]) -> Vec<Listen> {
+    let mut moved = listens.to_vec();
+    moved.iter_mut().for_each(|listen| listen.address.set_port(0));
+    moved
 }
 
 fn open_door(listener: Listener, gate: Arc<Gate>) -> JoinHandle<()> {

@@ -31,6 +31,12 @@ pub(super) fn date_time(i: &[u8]) -> Parsed<'_, DateTime> {
     }
 }
 
+/// The date-time that a server writes in INTERNALDATE, without its quotes.
+pub fn read_date_time(text: &[u8]) -> Option<DateTime> {
+    let quoted = [text, b"\""].concat();
+    in_quotes(&quoted).filter(|(_, rest)| rest.is_empty()).map(|(date_time, _)| date_time)
+}
+
 fn in_quotes(i: &[u8]) -> Option<(DateTime, &[u8])> {
     // date-day-fixed = (SP DIGIT) / 2DIGIT
     let (day, i) = match i {

@@ -2,9 +2,16 @@
 //! untagged as tokens. It believes nothing it did not read, and it never hides how an answer ended:
 //! a lost connection is an error of its own, because then nobody knows what the server did.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
+
+use crate::socket::Socket;
+
+/// So many lines of the last dialogue are remembered, each up to so many octets.
+const DIALOGUE_LINES: usize = 150;
+const DIALOGUE_OCTETS: usize = 400;
 
 /// One value of a response line. Atoms keep their case; `BODY[...]` with its brackets is one atom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +94,8 @@ fn code_of(text: &str, name: &str) -> Option<Vec<String>> {
 }
 
 pub struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Socket>,
+    dialogue: VecDeque<String>,
     tag_prefix: String,
     commands: u64,
     capabilities: Vec<String>,
@@ -101,9 +109,14 @@ impl Client {
         stream.set_nodelay(true)?;
         // Far beyond anything a healthy server needs: only a hang is cut short by it.
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        let stream = BufReader::with_capacity(64 * 1024, stream);
-        let tag_prefix = tag_prefix.to_owned();
-        let mut client = Self { stream, tag_prefix, commands: 0, capabilities: Vec::new(), was_told_bye: false };
+        let mut client = Self {
+            stream: BufReader::with_capacity(64 * 1024, Socket::new(stream)),
+            dialogue: VecDeque::new(),
+            tag_prefix: tag_prefix.to_owned(),
+            commands: 0,
+            capabilities: Vec::new(),
+            was_told_bye: false,
+        };
         let greeting = client.line()?;
         match greeting.get(1) {
             Some(word) if word.is_word("OK") => Ok(client),
@@ -136,8 +149,67 @@ impl Client {
         format!("{}-{}", self.tag_prefix, self.commands)
     }
 
+    /// The last lines of what was said, for the report of a failure.
+    pub fn dialogue(&self) -> String {
+        self.dialogue.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+
+    fn remember(&mut self, who: &str, octets: &[u8]) {
+        if self.dialogue.len() >= DIALOGUE_LINES {
+            self.dialogue.pop_front();
+        }
+        let octets = &octets[..octets.len().min(DIALOGUE_OCTETS)];
+        self.dialogue.push_back(format!("{who} {}", String::from_utf8_lossy(octets).trim_end()));
+    }
+
+    fn send(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.remember(">", octets);
+        self.stream.get_mut().write_all(octets)
+    }
+
+    /// COMPRESS (RFC 4978): what follows the OK is compressed in both directions.
+    pub fn compress(&mut self) -> io::Result<()> {
+        self.expect_ok("COMPRESS DEFLATE")?;
+        let came = self.stream.buffer().to_vec();
+        self.stream.consume(came.len());
+        self.stream.get_mut().compress(came);
+        Ok(())
+    }
+
+    /// Sends a command and hangs up without a LOGOUT, having read no word of its answer. Returns when the server has
+    /// closed the connection too, so that the command is surely done.
+    pub fn command_and_hang_up(&mut self, text: &str) -> io::Result<()> {
+        self.commands += 1;
+        self.send(format!("{} {text}\r\n", self.last_tag()).as_bytes())?;
+        self.hang_up()
+    }
+
+    /// Hangs up without a LOGOUT; returns when the server has closed the connection too.
+    pub fn hang_up(&mut self) -> io::Result<()> {
+        self.stream.get_ref().hang_up()?;
+        match io::copy(&mut self.stream, &mut io::sink()) {
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     pub fn command(&mut self, text: &str) -> io::Result<Answer> {
         self.command_with(text, &[])
+    }
+
+    /// The same as [`Client::command_with`] with literals that wait for nobody (RFC 7888): all goes at once.
+    pub fn command_at_once(&mut self, text: &str, literals: &[(&str, &[u8])]) -> io::Result<Answer> {
+        self.commands += 1;
+        let tag = self.last_tag();
+        let mut octets = format!("{tag} {text}").into_bytes();
+        for (before, literal) in literals {
+            octets.extend_from_slice(format!("{before}{{{}+}}\r\n", literal.len()).as_bytes());
+            octets.extend_from_slice(literal);
+        }
+        octets.extend_from_slice(b"\r\n");
+        self.send(&octets)?;
+        let answer = self.read_until(&tag, &mut Vec::new(), false)?;
+        answer.ok_or_else(|| io::Error::other("a continuation request where none was due"))
     }
 
     /// A command whose OK is taken for granted; anything else is an error that quotes it.
@@ -158,14 +230,14 @@ impl Client {
         let mut pending = format!("{tag} {text}").into_bytes();
         for (before, literal) in literals {
             pending.extend_from_slice(format!("{before}{{{}}}\r\n", literal.len()).as_bytes());
-            self.stream.get_mut().write_all(&pending)?;
+            self.send(&pending)?;
             if let Some(answer) = self.read_until(&tag, &mut untagged, true)? {
                 return Ok(answer);
             }
             pending = literal.to_vec();
         }
         pending.extend_from_slice(b"\r\n");
-        self.stream.get_mut().write_all(&pending)?;
+        self.send(&pending)?;
         let answer = self.read_until(&tag, &mut untagged, false)?;
         answer.ok_or_else(|| io::Error::other("a continuation request where none was due"))
     }
@@ -175,11 +247,11 @@ impl Client {
         self.commands += 1;
         let tag = self.last_tag();
         let mut untagged = Vec::new();
-        self.stream.get_mut().write_all(format!("{tag} IDLE\r\n").as_bytes())?;
+        self.send(format!("{tag} IDLE\r\n").as_bytes())?;
         if let Some(refused) = self.read_until(&tag, &mut untagged, true)? {
             return Ok(refused);
         }
-        self.stream.get_mut().write_all(b"DONE\r\n")?;
+        self.send(b"DONE\r\n")?;
         let answer = self.read_until(&tag, &mut untagged, false)?;
         answer.ok_or_else(|| io::Error::other("a continuation request where none was due"))
     }
@@ -231,6 +303,7 @@ impl Client {
             self.stream.read_exact(&mut raw[at..])?;
         }
         raw.truncate(raw.len() - 2);
+        self.remember("<", &raw);
         let mut words = raw.splitn(3, |byte| *byte == b' ');
         let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let is_text = first == b"+" || [&b"OK"[..], b"NO", b"BAD", b"BYE", b"PREAUTH"].contains(&second);

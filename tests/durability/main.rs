@@ -19,5 +19,6 @@ mod power; // the recorded log replayed to random points
 mod random; // numbers and messages from a seed
 mod readable; // an expunged message and the session that has not been told
 mod recorded; // strace calls -> file operations
+mod socket; // a connection, compressed or not
 mod strace; // the text of a strace log -> calls
 mod writer; // a client that does random things and writes down what was promised

@@ -15,6 +15,30 @@ pub mod types;
 #[path = "../../src/wire/mod.rs"]
 pub mod wire;
 
+/// Of this room what reads the files and answers of others: the rest needs the mail store.
+#[path = "."]
+pub mod transfer {
+    #[path = "../../src/transfer/crlf.rs"]
+    pub mod crlf;
+    #[path = "."]
+    pub mod imap {
+        #[path = "../../src/transfer/imap/answer.rs"]
+        pub mod answer;
+    }
+    #[path = "."]
+    pub mod maildir {
+        #[path = "../../src/transfer/maildir/lists.rs"]
+        pub mod lists;
+    }
+    #[path = "."]
+    pub mod mbox {
+        #[path = "../../src/transfer/mbox/headers.rs"]
+        pub mod headers;
+        #[path = "../../src/transfer/mbox/reader.rs"]
+        pub mod reader;
+    }
+}
+
 pub mod properties;
 pub mod seeds;
 // Only `cut` is needed here.

@@ -5,6 +5,7 @@ use crate::imap::cmd::list::attributes_of;
 use crate::imap::selection::Selection;
 use crate::imap::session::{Session, State};
 use crate::imap::updates::{Manner, write_flag_change, write_flags};
+use crate::mailstore::Error;
 use crate::types::command::{QResync, Select};
 use crate::types::{Code, Condition, ListWord, Seq, Uid, UidRuns};
 use crate::wire::list::{Extended, ListLine, write_extended};
@@ -111,7 +112,11 @@ pub async fn close(session: &mut Session) -> Answer {
         && !selection.view.is_gone()
     {
         // RFC 7162 §3.2.8: HIGHESTMODSEQ must not be told here, the client was not told of the expunges before it.
-        selection.view.expunge(None).await?;
+        match selection.view.expunge(None).await {
+            // It was deleted in this very moment; then there is nothing to expunge, and it is closed all the same.
+            Ok(_) | Err(Error::NoSuchMailbox) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     session.unselect();
     Ok(Done::default())

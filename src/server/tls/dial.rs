@@ -1,6 +1,6 @@
-//! TLS as a client: a connection to an issuer of tokens.
+//! TLS as a client: a connection to an issuer of tokens, and to a server whose mail is taken over.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::{provider, read_chain};
 use crate::login::oauth::{Dial, Dialling, Stream};
@@ -45,6 +45,23 @@ impl TlsDial {
         let client = Arc::new(client);
         *read = Some(Authorities { file: file.into(), modified, client: client.clone() });
         Ok(client)
+    }
+}
+
+impl TlsDial {
+    /// Shakes hands with `host` over a connection that is open; blocks. The certificate must be good for that name by
+    /// the authorities in `ca_file`.
+    pub fn over(
+        &self,
+        tcp: std::net::TcpStream,
+        host: &str,
+        ca_file: &Path,
+    ) -> io::Result<impl Read + Write + Send + use<>> {
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let connection = ClientConnection::new(self.client(ca_file)?, name).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(connection, tcp);
+        stream.conn.complete_io(&mut stream.sock)?;
+        Ok(stream)
     }
 }
 

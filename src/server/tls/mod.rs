@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::CryptoProvider;
@@ -182,6 +183,13 @@ fn server_config(
 pub fn names(certificate: &Path) -> Vec<String> {
     let chain = read_chain(certificate).unwrap_or_default();
     chain.first().and_then(|first| certificate::names(first)).map(|names| names.dns_names).unwrap_or_default()
+}
+
+/// The SHA-256 fingerprint of the first certificate in a PEM file, as mail programs show it: `3F:A0:...`.
+pub fn fingerprint(certificate: &Path) -> Result<String, String> {
+    let chain = read_chain(certificate)?;
+    let octets: Vec<String> = Sha256::digest(&chain[0]).iter().map(|octet| format!("{octet:02X}")).collect();
+    Ok(octets.join(":"))
 }
 
 /// The certificates of a PEM file; at least one.

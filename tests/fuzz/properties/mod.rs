@@ -9,6 +9,7 @@ pub mod config;
 pub mod dates;
 pub mod framer;
 pub mod html;
+pub mod imports;
 pub mod message;
 pub mod parts;
 pub mod patterns;
@@ -41,6 +42,7 @@ pub const TARGETS: &[(&str, Property)] = &[
     ("dates", dates::check),
     ("framer", framer::check),
     ("html", html::check),
+    ("imports", imports::check),
     ("message", message::check),
     ("parts", parts::check),
     ("patterns", patterns::check),

@@ -1,0 +1,297 @@
+//! A session with an IMAP server, as a client: lines, literals, commands. Blocking. What the server may send has bounds;
+//! only the messages themselves, which are given on in pieces, may be large.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+
+use super::answer::{self, Ending, Token};
+use crate::auth::sasl_base64;
+use crate::transfer::Stopped;
+use crate::types::Secret;
+
+/// Longest line, in octets.
+const MOST_LINE_BYTES: u64 = 1 << 20;
+/// Longest literal that is held, in octets.
+const MOST_LITERAL_BYTES: u64 = 1 << 20;
+/// Largest piece of a message that is given on.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// The two directions of a connection.
+pub trait Wire: Read + Write + Send {}
+impl<T: Read + Write + Send> Wire for T {}
+
+/// An open session.
+pub struct Link {
+    stream: BufReader<Box<dyn Wire>>,
+    tag: u64,
+    capabilities: Vec<String>,
+    /// The server knew who was there without being told (RFC 3501 §7.1.4).
+    is_logged_in: bool,
+}
+
+/// One untagged answer.
+#[derive(Debug)]
+pub enum Untagged {
+    /// LIST, LSUB and FETCH: its tokens from the word or number on.
+    Tokens(Vec<Token>),
+    /// Any other: its text after the star.
+    Text(Vec<u8>),
+}
+
+/// The tagged end of a command.
+#[derive(Debug)]
+pub struct Ended {
+    pub is_ok: bool,
+    /// What the server says, with the response code.
+    pub text: String,
+}
+
+/// Who is given the octets of messages as they come.
+pub type Octets<'a> = dyn FnMut(&[u8]) -> Result<(), Stopped> + 'a;
+
+impl Link {
+    /// Begins a session; `is_greeted`: the greeting was read before, on the way to TLS.
+    pub fn begin(stream: Box<dyn Wire>, is_greeted: bool) -> Result<Link, Stopped> {
+        let stream = BufReader::with_capacity(PIECE_BYTES, stream);
+        let mut link = Link { stream, tag: 0, capabilities: Vec::new(), is_logged_in: false };
+        if !is_greeted {
+            let line = link.line()?;
+            link.is_logged_in = line.starts_with(b"* PREAUTH");
+            if !link.is_logged_in && !line.starts_with(b"* OK") {
+                return Err(unexpected(&line));
+            }
+        }
+        link.ask_capabilities()?;
+        Ok(link)
+    }
+
+    fn ask_capabilities(&mut self) -> Result<(), Stopped> {
+        let mut words = Vec::new();
+        let ended = self.command(&[b"CAPABILITY"], &mut no_octets, &mut |untagged| {
+            if let Untagged::Text(text) = untagged
+                && text.get(..11).is_some_and(|word| word.eq_ignore_ascii_case(b"CAPABILITY "))
+            {
+                let text = String::from_utf8_lossy(&text[11..]).to_ascii_uppercase();
+                words = text.split_ascii_whitespace().map(str::to_owned).collect();
+            }
+            Ok(())
+        })?;
+        self.capabilities = words;
+        ended.or_stop("CAPABILITY")
+    }
+
+    fn has(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|word| word == capability)
+    }
+
+    /// Logs in, if the server wants that.
+    pub fn log_in(&mut self, user: &str, password: &Secret) -> Result<(), Stopped> {
+        if self.is_logged_in {
+            return Ok(());
+        }
+        // RFC 4616 §2: authorization identity, authentication identity, password.
+        let ended = if self.has("AUTH=PLAIN") {
+            let message = [b"\0", user.as_bytes(), b"\0", password.reveal()].concat();
+            let line = sasl_base64::encode(&message);
+            self.authenticate_plain(line.as_bytes())?
+        } else {
+            let (user, password) = (string(user.as_bytes()), string(password.reveal()));
+            self.command(&[b"LOGIN", &user, &password], &mut no_octets, &mut |_| Ok(()))?
+        };
+        if !ended.is_ok {
+            return Err(Stopped::Outside(format!("the server does not let {user} in: {}", ended.text)));
+        }
+        // RFC 3501 §6.2.2: they may be others now.
+        self.ask_capabilities()
+    }
+
+    fn authenticate_plain(&mut self, line: &[u8]) -> Result<Ended, Stopped> {
+        self.tag += 1;
+        let tag = format!("p{}", self.tag);
+        self.send(format!("{tag} AUTHENTICATE PLAIN\r\n").as_bytes())?;
+        let answer = self.line()?;
+        if answer.starts_with(b"+") {
+            self.send(&[line, b"\r\n"].concat())?;
+            return self.until_tagged(&tag, &mut no_octets, &mut |_| Ok(()));
+        }
+        match tagged(&answer, &tag) {
+            Some(ended) => Ok(ended),
+            None => Err(unexpected(&answer)),
+        }
+    }
+
+    /// Sends a command of these words and hears its answer to the end. A word with an end of line in it is sent in two,
+    /// as literals want it; see [`string`].
+    pub fn command(
+        &mut self,
+        words: &[&[u8]],
+        octets: &mut Octets<'_>,
+        each: &mut dyn FnMut(Untagged) -> Result<(), Stopped>,
+    ) -> Result<Ended, Stopped> {
+        self.tag += 1;
+        let tag = format!("p{}", self.tag);
+        let line = [tag.as_bytes(), b" ", &words.join(&b' '), b"\r\n"].concat();
+        let mut rest = line.as_slice();
+        while let Some(at) = memchr::memmem::find(rest, b"}\r\n") {
+            let (now, later) = rest.split_at(at + 3);
+            if later.is_empty() {
+                break;
+            }
+            self.send(now)?;
+            let answer = self.line()?;
+            if !answer.starts_with(b"+") {
+                return tagged(&answer, &tag).ok_or_else(|| unexpected(&answer));
+            }
+            rest = later;
+        }
+        self.send(rest)?;
+        self.until_tagged(&tag, octets, each)
+    }
+
+    fn until_tagged(
+        &mut self,
+        tag: &str,
+        octets: &mut Octets<'_>,
+        each: &mut dyn FnMut(Untagged) -> Result<(), Stopped>,
+    ) -> Result<Ended, Stopped> {
+        loop {
+            let line = self.line()?;
+            if let Some(ended) = tagged(&line, tag) {
+                return Ok(ended);
+            }
+            let Some(text) = line.strip_prefix(b"* ") else { return Err(unexpected(&line)) };
+            if has_tokens(text) {
+                let tokens = self.tokens(text.to_vec(), octets)?;
+                each(Untagged::Tokens(tokens))?;
+            } else if text.get(..3).is_some_and(|word| word.eq_ignore_ascii_case(b"BYE")) {
+                return Err(Stopped::Outside(format!(
+                    "the server ends the session: {}",
+                    String::from_utf8_lossy(text)
+                )));
+            } else {
+                each(Untagged::Text(text.to_vec()))?;
+            }
+        }
+    }
+
+    /// The whole of an answer that began with this line.
+    fn tokens(&mut self, mut line: Vec<u8>, octets: &mut Octets<'_>) -> Result<Vec<Token>, Stopped> {
+        let mut tokens = Vec::new();
+        loop {
+            match answer::tokens(&line, &mut tokens).ok_or_else(|| unexpected(&line))? {
+                Ending::Line => return Ok(tokens),
+                Ending::Literal(length) if answer::is_body(&tokens) => {
+                    self.give(length, octets)?;
+                    tokens.push(Token::Streamed);
+                }
+                Ending::Literal(length) if length <= MOST_LITERAL_BYTES => {
+                    let mut text = vec![0; length as usize];
+                    self.stream.read_exact(&mut text).map_err(gone)?;
+                    tokens.push(Token::Text(text));
+                }
+                Ending::Literal(_) => return Err(unexpected(&line)),
+            }
+            line = self.line()?;
+        }
+    }
+
+    fn give(&mut self, mut left: u64, octets: &mut Octets<'_>) -> Result<(), Stopped> {
+        let mut piece = vec![0; PIECE_BYTES];
+        while left > 0 {
+            let most = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+            self.stream.read_exact(&mut piece[..most]).map_err(gone)?;
+            octets(&piece[..most])?;
+            left -= most as u64;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self) -> Result<Vec<u8>, Stopped> {
+        line_of(&mut self.stream)
+    }
+
+    fn send(&mut self, octets: &[u8]) -> Result<(), Stopped> {
+        let stream = self.stream.get_mut();
+        stream.write_all(octets).and_then(|()| stream.flush()).map_err(gone)
+    }
+}
+
+/// Brings a session in clear text to the point where TLS begins. Reads octet by octet, so that none of TLS is taken.
+pub fn start_tls(stream: &mut (impl Read + Write)) -> Result<(), Stopped> {
+    let greeting = line_of(&mut BufReader::with_capacity(1, &mut *stream))?;
+    if !greeting.starts_with(b"* OK") {
+        return Err(unexpected(&greeting));
+    }
+    stream.write_all(b"p0 STARTTLS\r\n").map_err(gone)?;
+    let answer = line_of(&mut BufReader::with_capacity(1, &mut *stream))?;
+    match tagged(&answer, "p0") {
+        Some(Ended { is_ok: true, .. }) => Ok(()),
+        _ => Err(unexpected(&answer)),
+    }
+}
+
+impl Ended {
+    /// A command that was refused ends the transfer.
+    pub fn or_stop(self, command: &str) -> Result<(), Stopped> {
+        match self.is_ok {
+            true => Ok(()),
+            false => Err(Stopped::Outside(format!("the server refuses {command}: {}", self.text))),
+        }
+    }
+}
+
+fn no_octets(_: &[u8]) -> Result<(), Stopped> {
+    Ok(())
+}
+
+/// Whether an answer has a form of its own, and is not text for people.
+fn has_tokens(text: &[u8]) -> bool {
+    let mut words = text.split(|octet| *octet == b' ');
+    let (first, second) = (words.next().unwrap_or(b""), words.next().unwrap_or(b""));
+    let is = |word: &[u8], name: &[u8]| word.eq_ignore_ascii_case(name);
+    is(first, b"LIST") || is(first, b"LSUB") || first.iter().all(u8::is_ascii_digit) && is(second, b"FETCH")
+}
+
+fn tagged(line: &[u8], tag: &str) -> Option<Ended> {
+    let text = String::from_utf8_lossy(line.strip_prefix(tag.as_bytes())?.strip_prefix(b" ")?).into_owned();
+    let is_ok = text.get(..2).is_some_and(|word| word.eq_ignore_ascii_case("OK"));
+    Some(Ended { is_ok, text })
+}
+
+fn line_of(stream: &mut impl BufRead) -> Result<Vec<u8>, Stopped> {
+    let mut line = Vec::new();
+    io::Read::take(&mut *stream, MOST_LINE_BYTES).read_until(b'\n', &mut line).map_err(gone)?;
+    if !line.ends_with(b"\n") {
+        let why = if line.len() as u64 == MOST_LINE_BYTES { "sends a line without an end" } else { "hung up" };
+        return Err(Stopped::Outside(format!("the server {why}; the same command goes on where this one stopped")));
+    }
+    line.pop();
+    if line.ends_with(b"\r") {
+        line.pop();
+    }
+    Ok(line)
+}
+
+fn gone(error: io::Error) -> Stopped {
+    Stopped::Outside(format!("the connection broke ({error}); the same command goes on where this one stopped"))
+}
+
+fn unexpected(line: &[u8]) -> Stopped {
+    let shown = String::from_utf8_lossy(&line[..line.len().min(200)]).into_owned();
+    Stopped::Outside(format!("the server answers something unexpected: {shown}"))
+}
+
+/// A string for a command: quoted where it can be, else a literal.
+pub fn string(octets: &[u8]) -> Vec<u8> {
+    if octets.iter().any(|octet| matches!(octet, b'\r' | b'\n' | 0) || *octet >= 0x80) {
+        return [format!("{{{}}}\r\n", octets.len()).as_bytes(), octets].concat();
+    }
+    let mut quoted = vec![b'"'];
+    for octet in octets {
+        if matches!(octet, b'"' | b'\\') {
+            quoted.push(b'\\');
+        }
+        quoted.push(*octet);
+    }
+    quoted.push(b'"');
+    quoted
+}
