@@ -52,10 +52,14 @@ impl Turn<'_> {
     }
 
     /// After a commit that failed in its sync, its frames lie whole in the WAL, and whoever opens the file anew would
-    /// take them for a transaction. An empty one is written over their beginning; if its sync fails too, what is
-    /// found there is that.
+    /// take them for a transaction. Another one is written over their beginning; if its sync fails too, what is
+    /// found there is that. It has to change something: what is the same SQLite does not write.
     fn bury(&self) {
-        let _ = self.conn.execute_batch("BEGIN IMMEDIATE; UPDATE meta SET value = value WHERE key = 'schema'; COMMIT");
+        let _ = self.conn.execute_batch(
+            "BEGIN IMMEDIATE;
+             INSERT INTO meta(key, value) VALUES ('buried', 1) ON CONFLICT(key) DO UPDATE SET value = value + 1;
+             COMMIT",
+        );
         let _ = self.conn.execute_batch("ROLLBACK");
     }
 
