@@ -21,7 +21,7 @@ const TRUNCATE_WAIT: Duration = Duration::from_millis(200);
 const REST_SECS: i64 = 5;
 const REST_BYTES: u64 = 256 * 1024;
 /// Connections that nobody used for so many seconds are closed: an open one costs more memory than ten idle sessions, and
-/// opening it again takes about a millisecond.
+/// opening it again takes about a millisecond, and some room: while the disk is low they stay.
 const CLOSE_SECS: i64 = 2;
 /// An account nobody uses is put away after so many seconds.
 const FORGET_SECS: i64 = 300;
@@ -125,7 +125,7 @@ fn tend(account: &Arc<AccountState>, now: i64, is_sweep_due: bool, is_low: bool)
     } else if wal > PASSIVE_BYTES {
         checkpoint(account, false)?;
     }
-    if now - account.last_touched() >= CLOSE_SECS && account.is_quiet() {
+    if !is_low && now - account.last_touched() >= CLOSE_SECS && account.is_quiet() {
         account.close_idle_connections();
     }
     Ok(())

@@ -220,11 +220,7 @@ impl AccountState {
         let pooled = lock(&self.reader_connections).pop();
         let conn = match pooled {
             Some(conn) => conn,
-            None => {
-                let conn = connection::open(&self.mail_db(), Role::Reader)?;
-                self.shared.connection_opened(self.id);
-                conn
-            }
+            None => self.open_connection(Role::Reader)?,
         };
         self.touch();
         let outcome = question(&conn);
@@ -237,6 +233,19 @@ impl AccountState {
             readers.push(conn);
         }
         outcome
+    }
+
+    /// Opens the account's file. On a disk without a free block that fails, with whatever error; the ballast gives the room,
+    /// for a reader at once, because mail can be read on a full disk, for a writer when its turn asks for it.
+    fn open_connection(&self, role: Role) -> Result<Connection> {
+        let space = &self.shared.space;
+        let opened = connection::open(&self.mail_db(), role).or_else(|error| match role {
+            _ if !space.is_full() => Err(error),
+            Role::Reader if space.release_ballast() => connection::open(&self.mail_db(), role),
+            _ => Err(Error::DiskFull),
+        })?;
+        self.shared.connection_opened(self.id);
+        Ok(opened)
     }
 
     /// Queues a change that makes room or at least takes next to none: it is carried out on a full disk too.
@@ -362,9 +371,7 @@ impl AccountState {
         batch: &mut [Box<dyn Queued>],
     ) -> Result<Vec<Result<()>>> {
         if writer.is_none() {
-            let conn = connection::open(&self.mail_db(), Role::Writer)?;
-            self.shared.connection_opened(self.id);
-            let conn = writer.insert(conn);
+            let conn = writer.insert(self.open_connection(Role::Writer)?);
             if self.is_distrusted.load(Ordering::Acquire) {
                 self.reload(conn)?;
             }

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
 const BALLAST_BYTES: u64 = 16 << 20;
+/// With less than this a database may not open any more, because the index of its WAL takes some blocks.
+const NEEDED_BYTES: u64 = 1 << 20;
 /// How long a reading of the free space is believed.
 const READING_MILLIS: u64 = 200;
 
@@ -60,6 +62,11 @@ impl Space {
         self.free_bytes() < self.min_free_bytes.max(if has_ballast { 0 } else { BALLAST_BYTES })
     }
 
+    /// True when the disk is full to the last blocks, by a reading made now.
+    pub fn is_full(&self) -> bool {
+        is_full(&self.dir)
+    }
+
     /// Writes the ballast file if it is missing and there is room for it twice over.
     pub fn lay_ballast(&self) {
         let path = self.ballast();
@@ -99,9 +106,12 @@ impl Space {
 /// For the start on a disk that is full to the last block, where not even a database can be opened: gives the
 /// ballast away if that is so. False: it was not, or there was none.
 pub fn make_room_to_start(data_dir: &Path) -> bool {
-    const NEEDED_BYTES: u64 = 1 << 20;
-    let free = rustix::fs::statvfs(data_dir).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
-    free < NEEDED_BYTES && release_ballast(data_dir)
+    is_full(data_dir) && release_ballast(data_dir)
+}
+
+fn is_full(dir: &Path) -> bool {
+    let free = rustix::fs::statvfs(dir).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    free < NEEDED_BYTES
 }
 
 fn release_ballast(data_dir: &Path) -> bool {

@@ -69,6 +69,16 @@ impl SmallDisk {
         Ok(())
     }
 
+    /// Takes all of it.
+    fn fill_wholly(&self) -> Result<(), String> {
+        let failed = |error: io::Error| format!("the filler: {error}");
+        let mut file = OpenOptions::new().create(true).append(true).open(self.filler()).map_err(failed)?;
+        for size in [64 * 1024, 4096, 1] {
+            while file.write_all(&vec![0x5a; size]).is_ok() {}
+        }
+        Ok(())
+    }
+
     fn take_away_the_filler(&self) -> Result<(), String> {
         fs::remove_file(self.filler()).map_err(|error| format!("the filler: {error}"))
     }
@@ -93,7 +103,35 @@ fn a_disk_full_to_the_last_byte_refuses_and_can_be_emptied() {
     fill_and_empty(0);
 }
 
+/// Somebody was away for a while, so his account was closed; meanwhile others filled the disk, to the last byte.
+#[test]
+fn an_account_that_rested_is_read_on_a_full_disk() {
+    on_a_small_disk(0, |installation, server, disk| {
+        let mut random = Random::new(13);
+        let habits = Habits { messages: 0, mailboxes: 0, shares_inbox: false, large_percent: 0, huge_percent: 0 };
+        let mut writer = Writer::new("w".into(), habits, random.branch());
+        let mut client = sign_in(server, "a")?;
+        must(&mut writer, &mut client, Change::Create { name: "w".into() }, &[])?;
+        let body = message("kept", 900, &mut random);
+        must(&mut writer, &mut client, append_to("w", &body), std::slice::from_ref(&body))?;
+        rests(server)?;
+        disk.fill_wholly()?;
+        same_as_promised(&mut writer, &mut client)?;
+        disk.take_away_the_filler()?;
+        drop(client);
+        server.kill();
+        installation.check()
+    });
+}
+
 fn fill_and_empty(reserve: u64) {
+    on_a_small_disk(reserve, |installation, server, disk| {
+        empty_a_full_disk(installation, server, (reserve > 0).then_some(disk))
+    });
+}
+
+/// A server with the user `anna` whose data lie on a disk of 48 MiB.
+fn on_a_small_disk(reserve: u64, go: impl FnOnce(&Installation, &mut Server, &SmallDisk) -> Result<(), String>) {
     let _turn = my_turn();
     let disk = match SmallDisk::new(48) {
         Ok(disk) => disk,
@@ -103,7 +141,7 @@ fn fill_and_empty(reserve: u64) {
     let installation = Installation::over(disk.path.clone(), disk.path.join("data"), &limits);
     installation.add_user("anna");
     let mut server = installation.start().unwrap_or_else(|text| panic!("{text}"));
-    let result = empty_a_full_disk(&installation, &mut server, (reserve > 0).then_some(&disk));
+    let result = go(&installation, &mut server, &disk);
     let log = server.log_tail();
     drop(server);
     result.unwrap_or_else(|text| panic!("{text}\n{log}"));
@@ -197,6 +235,23 @@ fn empty_a_full_disk(installation: &Installation, server: &mut Server, kept: Opt
     installation.check()?;
     *server = installation.start()?;
     same_as_promised(&mut writer, &mut sign_in(server, "c")?).map(|_| ())
+}
+
+/// Waits until the server has closed the accounts' databases, as it does when nobody asks for a while.
+fn rests(server: &Server) -> Result<(), String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let folder = format!("/proc/{}/fd", server.process_id());
+        let files = fs::read_dir(&folder).map_err(|error| format!("{folder}: {error}"))?;
+        let is_open = |file: fs::DirEntry| fs::read_link(file.path()).is_ok_and(|path| path.ends_with("mail.db"));
+        if !files.flatten().any(is_open) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err("the account was not closed".into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Brings the disk well below its reserve with a file that is no mail, and wants what `change` makes refused there.
