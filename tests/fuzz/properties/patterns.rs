@@ -1,5 +1,6 @@
 //! LIST's patterns against a matcher that is slow and plain: reference, pattern and name stand on a line each.
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use pillarbox::types::Pattern;
 
 /// The plain matcher takes time in proportion to the product of both lengths.
@@ -10,7 +11,11 @@ pub fn check(input: &[u8]) {
     let mut lines = text.split('\n');
     let (reference, pattern, name) =
         (lines.next().unwrap_or(""), lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+    // Names are kept composed (RFC 9051 §5.1), and a pattern is taken as if it were written so.
+    let composed = |text| ComposingNormalizerBorrowed::new_nfc().normalize(text);
+    let name = &*composed(name);
     let matches = super::in_linear_time(input.len(), || Pattern::new(reference, pattern).matches(name));
+    let (reference, pattern) = (&*composed(reference), &*composed(pattern));
     if pattern.is_empty() || reference.len() + pattern.len() > OCTETS || name.len() > OCTETS {
         return;
     }
