@@ -166,3 +166,52 @@ pub fn attributes_of(mailbox: &Listed) -> Vec<&str> {
     attributes.extend(mailbox.special_use.split_ascii_whitespace());
     attributes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::processor_time;
+    use crate::types::MailboxId;
+    use crate::types::list::ListReturn;
+    use std::time::Duration;
+
+    /// What one name may cost at most under any of the patterns below.
+    const ONE_NAME: Duration = Duration::from_micros(60);
+
+    fn names(count: u32) -> Vec<Listed> {
+        let name = |n: u32| format!("folder {}/{}/{n}", n % 100, "ab".repeat(20));
+        let listed = |n: u32| Listed {
+            id: MailboxId(i64::from(n) + 1),
+            name: MailboxName::new(&name(n)).expect("a name"),
+            is_noselect: false,
+            has_children: false,
+            is_subscribed: n.is_multiple_of(3),
+            special_use: "".into(),
+        };
+        (0..count).map(listed).collect()
+    }
+
+    #[test]
+    fn any_pattern_over_tens_of_thousands_of_names_is_one_pass() {
+        let mailboxes = names(30_000);
+        let nasty = ["%*".repeat(400) + "x", "*a*b".repeat(200) + "x", "%/%/".repeat(100), "*".into(), "%".into()];
+        for pattern in nasty {
+            for recursive_match in [false, true] {
+                let list = List {
+                    is_extended: true,
+                    is_xlist: false,
+                    select: ListSelect { subscribed: recursive_match, recursive_match, ..ListSelect::default() },
+                    patterns: vec![Pattern::new("", &pattern)],
+                    returns: ListReturn::default(),
+                };
+                let begun = processor_time();
+                let told = chosen(&list, &mailboxes, &[]).len();
+                let spent = processor_time().saturating_sub(begun);
+                assert!(spent < ONE_NAME * 30_000, "{spent:?} for {} octets of pattern, {told} told", pattern.len());
+                if pattern == "*" {
+                    assert_eq!(told, if recursive_match { 10_000 } else { 30_000 });
+                }
+            }
+        }
+    }
+}
