@@ -1,6 +1,8 @@
 //! What logging in needs of an X.509 certificate (RFC 5280): the names in it, and its hash for channel binding.
 //! Whether the certificate is to be believed is for the TLS layer to say; here it is only read.
 
+use std::net::IpAddr;
+
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::der::{BOOLEAN, Der, OCTET_STRING, OID, SEQUENCE, SET};
@@ -17,15 +19,18 @@ pub struct CertificateNames {
     pub dns_names: Vec<String>,
     /// commonName of the subject.
     pub common_names: Vec<String>,
+    /// subjectAltName iPAddress.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// The octets of 2.5.29.17, subjectAltName, and of 2.5.4.3, commonName.
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
-/// Tags of GeneralName (RFC 5280 §4.2.1.6): rfc822Name is `[1]`, dNSName is `[2]`.
+/// Tags of GeneralName (RFC 5280 §4.2.1.6): rfc822Name is `[1]`, dNSName is `[2]`, iPAddress is `[7]`.
 const RFC822_NAME: u8 = 0x81;
 const DNS_NAME: u8 = 0x82;
+const IP_ADDRESS: u8 = 0x87;
 
 /// Reads the names of a certificate in DER. `None`: it is none.
 pub fn names(certificate: &[u8]) -> Option<CertificateNames> {
@@ -83,12 +88,21 @@ fn read_extensions(mut extensions: Der<'_>, names: &mut CertificateNames) -> Opt
                 match tag {
                     RFC822_NAME => add(&mut names.rfc822_names, value),
                     DNS_NAME => add(&mut names.dns_names, value),
+                    IP_ADDRESS if names.addresses.len() < MOST_NAMES => names.addresses.extend(address(value)),
                     _ => {}
                 }
             }
         }
     }
     Some(())
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    match octets.len() {
+        4 => <[u8; 4]>::try_from(octets).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(octets).ok().map(IpAddr::from),
+        _ => None,
+    }
 }
 
 fn add(names: &mut Vec<String>, value: &[u8]) {

@@ -3,7 +3,7 @@
 
 use crate::mailstore::{Account, Error, NewMessage};
 use crate::types::date::DateTime;
-use crate::types::{Flag, FlagSet, Keyword, MailboxName, SystemFlag};
+use crate::types::{Flag, FlagSet, MailboxName};
 
 /// One message: what it is marked with, and its octets.
 struct Sample {
@@ -73,11 +73,7 @@ async fn prepare(account: &Account, sample: &Sample) -> Result<NewMessage, Error
 }
 
 fn flags(words: &[&str]) -> FlagSet {
-    let flag = |word: &&str| {
-        let system = SystemFlag::ALL.into_iter().find(|flag| flag.wire() == *word).map(Flag::System);
-        system.or_else(|| Keyword::new(word).map(Flag::Keyword))
-    };
-    words.iter().filter_map(flag).collect()
+    words.iter().filter_map(|word| Flag::named(word)).collect()
 }
 
 #[cfg(test)]

@@ -356,6 +356,7 @@ async fn a_certificate_opens_for_whom_its_field_names() {
         // Another field is no name, whatever stands in it.
         common_names: vec!["bert@example.org".into()],
         dns_names: vec!["bert@example.org".into()],
+        ..CertificateNames::default()
     };
     let wrong = Err(LoginRefusal::WrongCertificate);
     assert_eq!(open(named(&["Anna@example.org"]), "").await, Ok(anna));

@@ -11,11 +11,9 @@ use rusqlite::{OptionalExtension, params};
 use super::account::Mailbox;
 use super::error::{Error, Result};
 use super::place::NewMessage;
-use super::snapshot::Row;
 use super::turn::Turn;
 use super::{Account, crash};
 use crate::metrics::METRICS;
-use crate::types::date::DateTime;
 use crate::types::{FlagSet, MailboxName, ModSeq, Uid, UidValidity};
 
 const SCHEMA: &str = include_str!("schema/import.sql");
@@ -294,7 +292,7 @@ impl Turn<'_> {
             let without_keywords = is_alone && !self.has_room_for(&mailbox, flags)?;
             let system_only = FlagSet::from_parts(flags.bits(), Vec::new());
             let uid =
-                self.place_one(&mailbox, imported, if without_keywords { &system_only } else { flags }, modseq)?;
+                self.place_and_note(&mailbox, imported, if without_keywords { &system_only } else { flags }, modseq)?;
             batch.outcomes.push(ImportOutcome::Placed { uid, without_keywords });
         }
         // Old mail is not \Recent. If other mail is, the mark stays where it was.
@@ -319,41 +317,20 @@ impl Turn<'_> {
         Ok(known.len() + new <= bound)
     }
 
-    fn place_one(
+    fn place_and_note(
         &mut self,
         mailbox: &Mailbox,
         imported: &ImportedMessage,
         flags: &FlagSet,
         modseq: ModSeq,
     ) -> Result<Uid> {
-        let (prepared, now) = (&imported.message.prepared, self.now);
-        let content = self.content(prepared, 1)?;
-        let flagset = self.intern(flags)?;
-        let uid = self.next_uid(mailbox.id)?;
-        let date = imported.message.internal_date.unwrap_or(DateTime::utc(now));
-        self.conn
-            .prepare_cached(
-                "INSERT INTO message(mbox, uid, modseq, flagset, idate, idate_zone, saved, size, cid)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                mailbox.id.0,
-                uid.0,
-                modseq.0 as i64,
-                flagset,
-                date.unix_seconds,
-                date.zone_minutes,
-                now,
-                prepared.size,
-                content.0,
-            ])?;
+        let message = &imported.message;
+        let uid = self.place_one(mailbox.id, (&message.prepared, flags, message.internal_date), modseq)?;
         self.conn.prepare_cached("INSERT INTO imported(mbox, key, uid) VALUES (?, ?, ?)")?.execute(params![
             mailbox.id.0,
             imported.key.0,
             uid.0
         ])?;
-        let size = prepared.size;
-        self.add_row(mailbox.id, Row { modseq, uid, flagset, content, size })?;
         Ok(uid)
     }
 }

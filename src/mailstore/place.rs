@@ -15,7 +15,7 @@ use super::view::View;
 use crate::message::{DESCRIPTION_VERSION, Description, ReferenceRole};
 use crate::metrics::METRICS;
 use crate::types::date::DateTime;
-use crate::types::{ContentId, FlagSet, MailboxName, ModSeq, UidRuns, UidValidity};
+use crate::types::{ContentId, FlagSet, MailboxId, MailboxName, ModSeq, Uid, UidRuns, UidValidity};
 
 /// How many of a message's references are looked up to find its thread, from the nearest on.
 const THREAD_REFERENCES: usize = 32;
@@ -162,6 +162,37 @@ impl Turn<'_> {
         self.place_each(mailbox, messages.iter().map(|m| (&m.prepared, &m.flags, m.internal_date)))
     }
 
+    /// Adds one message under the next UID. Without an INTERNALDATE it came now.
+    pub fn place_one(
+        &mut self,
+        mailbox: MailboxId,
+        (prepared, flags, date): (&Prepared, &FlagSet, Option<DateTime>),
+        modseq: ModSeq,
+    ) -> Result<Uid> {
+        let content = self.content(prepared, 1)?;
+        let flagset = self.intern(flags)?;
+        let uid = self.next_uid(mailbox)?;
+        let date = date.unwrap_or(DateTime::utc(self.now));
+        self.conn
+            .prepare_cached(
+                "INSERT INTO message(mbox, uid, modseq, flagset, idate, idate_zone, saved, size, cid)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                mailbox.0,
+                uid.0,
+                modseq.0 as i64,
+                flagset,
+                date.unix_seconds,
+                date.zone_minutes,
+                self.now,
+                prepared.size,
+                content.0,
+            ])?;
+        self.add_row(mailbox, Row { modseq, uid, flagset, content, size: prepared.size })?;
+        Ok(uid)
+    }
+
     /// The same for messages that somebody else holds, each with its flags and its INTERNALDATE.
     pub fn place_each<'m>(
         &mut self,
@@ -172,28 +203,7 @@ impl Turn<'_> {
         let modseq = self.next_modseq();
         let mut uids = UidRuns::new();
         for (prepared, flags, date) in messages {
-            let content = self.content(prepared, 1)?;
-            let flagset = self.intern(flags)?;
-            let uid = self.next_uid(mailbox.id)?;
-            let date = date.unwrap_or(DateTime { unix_seconds: self.now, zone_minutes: 0 });
-            self.conn
-                .prepare_cached(
-                    "INSERT INTO message(mbox, uid, modseq, flagset, idate, idate_zone, saved, size, cid)
-                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                )?
-                .execute(params![
-                    mailbox.id.0,
-                    uid.0,
-                    modseq.0 as i64,
-                    flagset,
-                    date.unix_seconds,
-                    date.zone_minutes,
-                    self.now,
-                    prepared.size,
-                    content.0,
-                ])?;
-            let size = prepared.size;
-            self.add_row(mailbox.id, Row { modseq, uid, flagset, content, size })?;
+            let uid = self.place_one(mailbox.id, (prepared, flags, date), modseq)?;
             uids.push(uid.0);
         }
         crash::point("place.before_commit");

@@ -321,7 +321,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::mailstore::{MailStore, NewMessage, Options, View};
     use crate::types::command::FlagChange;
-    use crate::types::{AccountId, Flag, Keyword, UidRuns};
+    use crate::types::{AccountId, Flag, UidRuns};
 
     struct House {
         _home: tempfile::TempDir,
@@ -344,11 +344,7 @@ mod tests {
     }
 
     fn flags(words: &[&str]) -> FlagSet {
-        let flag = |word: &&str| match SystemFlag::ALL.iter().find(|flag| flag.wire() == *word) {
-            Some(flag) => Flag::System(*flag),
-            None => Flag::Keyword(Keyword::new(word).expect("an atom")),
-        };
-        words.iter().map(flag).collect()
+        words.iter().map(|word| Flag::named(word).expect("a flag")).collect()
     }
 
     impl House {

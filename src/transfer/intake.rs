@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 
 use super::talk::{self, Ask, Fate, HEAD_BYTES, PIECE_BYTES, Tell};
-use super::{Stopped, Tally, Watch};
+use super::{Stopped, Tally, Watch, names};
 use crate::mailstore::ImportKey;
 use crate::types::date::DateTime;
 use crate::types::{FlagSet, MailboxName, Uid, UidValidity};
@@ -142,6 +142,20 @@ impl<'a> Intake<'a> {
     pub fn miss(&mut self, what: &str, why: &str) {
         self.tally.missed += 1;
         self.watch.miss(what, why);
+    }
+
+    /// The mailbox for a folder of these levels, `label` for the report; `None`: there can be none, and it was told.
+    pub fn name(&mut self, label: &str, levels: &[String], prefix: Option<&MailboxName>) -> Option<MailboxName> {
+        let fit = names::fit(levels.iter().map(String::as_str));
+        let Some((name, is_changed)) = fit.and_then(|(name, changed)| Some((names::below(prefix, name)?, changed)))
+        else {
+            self.miss(label, "its name is too long or has too many levels");
+            return None;
+        };
+        if is_changed {
+            self.watch.note(label, &format!("becomes {name}: its own name is none here"));
+        }
+        Some(name)
     }
 
     /// Begins a mailbox. `uid_validity`: the source's, if its UIDs are to be kept; gives whether they are.

@@ -17,6 +17,8 @@ pub mod talk;
 use std::fmt;
 use std::io;
 
+use crate::types::{MailboxName, Uid};
+
 /// Largest message taken, in octets. Larger ones are told and left.
 pub const MOST_MESSAGE_BYTES: u64 = 1 << 30;
 /// Most keywords taken of one message; more than that is no mail program's doing.
@@ -47,6 +49,14 @@ pub struct Tally {
     pub known: u64,
     /// Things that were not taken; each was told with its reason.
     pub missed: u64,
+}
+
+impl Tally {
+    /// Counts and tells a message that cannot be written out.
+    fn miss_message(&mut self, watch: &mut dyn Watch, mailbox: &MailboxName, uid: Uid, why: &str) {
+        self.missed += 1;
+        watch.miss(&format!("message {uid} of {mailbox}"), why);
+    }
 }
 
 impl fmt::Display for Tally {

@@ -95,6 +95,12 @@ pub enum Flag {
 }
 
 impl Flag {
+    /// The flag of this name, a system flag in any case; `None`: there is none, `\Recent` and flag-extensions included.
+    pub fn named(name: &str) -> Option<Flag> {
+        let system = SystemFlag::ALL.into_iter().find(|flag| flag.wire().eq_ignore_ascii_case(name));
+        system.map(Flag::System).or_else(|| Keyword::new(name).map(Flag::Keyword))
+    }
+
     pub fn wire(&self) -> &str {
         match self {
             Flag::System(flag) => flag.wire(),

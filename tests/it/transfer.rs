@@ -26,6 +26,24 @@ fn text(octets: &[u8]) -> String {
 }
 
 /// Runs a command of the program; its exit code and what it told.
+/// `import imap` for a user of ours, logging in there as somebody.
+fn by_imap<'a>(user: &'a str, (host, port): (&'a str, &'a str), security: &'a str, login: &'a str) -> [&'a str; 12] {
+    [
+        "import",
+        "imap",
+        user,
+        "--host",
+        host,
+        "--port",
+        port,
+        "--security",
+        security,
+        "--login",
+        login,
+        "--password-stdin",
+    ]
+}
+
 fn run(server: &Server, arguments: &[&str]) -> (i32, String) {
     told(server.run(arguments, PASSWORD.as_bytes()).unwrap_or_else(|error| panic!("{error}")))
 }
@@ -277,25 +295,8 @@ fn mail_is_pulled_from_another_server_and_again_takes_what_is_new() {
         let (host, port) = address.rsplit_once(':').expect("a port");
         let host = if security == "none" { host } else { "localhost" };
         let ca = source.beside("cert.pem");
-        run(
-            target,
-            &[
-                "import",
-                "imap",
-                "bert",
-                "--host",
-                host,
-                "--port",
-                port,
-                "--security",
-                security,
-                "--login",
-                "ada",
-                "--password-stdin",
-                "--ca",
-                path(&ca),
-            ],
-        )
+        let ca = ["--ca", path(&ca)];
+        run(target, &[&by_imap("bert", (host, port), security, "ada")[..], &ca].concat())
     };
     let addresses = source.addresses().clone();
     let (code, said) = pull(&target, "tls", &addresses.tls);
@@ -328,21 +329,7 @@ fn mail_is_pulled_from_another_server_and_again_takes_what_is_new() {
     );
     assert_eq!(told(output.expect("ran")).0, 1);
     let (host, port) = addresses.plain.rsplit_once(':').expect("a port");
-    let arguments = [
-        "import",
-        "imap",
-        "bert",
-        "--host",
-        host,
-        "--port",
-        port,
-        "--security",
-        "none",
-        "--login",
-        "ada",
-        "--password-stdin",
-    ];
-    let (code, said) = told(target.run(&arguments, b"wrong").expect("ran"));
+    let (code, said) = told(target.run(&by_imap("bert", (host, port), "none", "ada"), b"wrong").expect("ran"));
     assert!(code == 1 && said.contains("does not let ada in"), "{said}");
     let (code, said) = pull(&target, "tls", &addresses.plain);
     assert_eq!(code, 1, "no TLS is spoken there: {said}");
@@ -488,20 +475,7 @@ fn dovecots_mail_comes_in_by_either_way_and_goes_back() {
 
     // By IMAP, and from its files.
     let port = dovecot.port.to_string();
-    let arguments = [
-        "import",
-        "imap",
-        "ada",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        &port,
-        "--security",
-        "none",
-        "--login",
-        "x",
-        "--password-stdin",
-    ];
+    let arguments = by_imap("ada", ("127.0.0.1", &port), "none", "x");
     let (code, said) = run(&target, &arguments);
     assert!(code == 0 && said.contains("taken: 27 messages"), "{said}");
     let (code, said) = run(&target, &["import", "maildir", "bert", path(&dovecot.mail)]);
@@ -613,21 +587,7 @@ fn a_server_that_lies_costs_nothing_but_the_import() {
     ];
     for (case, wanted) in cases.into_iter().zip(wanted) {
         let port = liar(case).to_string();
-        let arguments = [
-            "import",
-            "imap",
-            "ada",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            &port,
-            "--security",
-            "none",
-            "--login",
-            "x",
-            "--password-stdin",
-        ];
-        let (code, said) = run(&target, &arguments);
+        let (code, said) = run(&target, &by_imap("ada", ("127.0.0.1", &port), "none", "x"));
         assert!(code == 1 && said.contains(wanted), "{said}");
     }
     let mut ada = Session::of(&target, "ada");

@@ -1,14 +1,14 @@
 //! What a certificate says: its names, its dates, who signed it. Read from the file as any stranger would be, with every
 //! length held against what is there. Signatures are not verified here: the handshake does that.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::net::IpAddr;
 use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use super::Find;
-use crate::auth::der::{BOOLEAN, Der, OCTET_STRING, OID, SEQUENCE};
+use crate::auth::certificate::{self, CertificateNames};
+use crate::auth::der::{Der, SEQUENCE};
 use crate::care::moment::written;
 use crate::types::date::{Date, DateTime};
 
@@ -48,14 +48,9 @@ pub fn read_pem(path: &Path, most: usize) -> Result<Vec<Vec<u8>>, String> {
     if size > MOST_FILE_BYTES {
         return Err(wrong("is too long for certificates"));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error.to_string()))?;
-    let blocks = text.split("-----BEGIN CERTIFICATE-----").skip(1).take(most);
-    let decode = |block: &str| {
-        let base64 = block.split("-----END").next().unwrap_or("");
-        let base64: String = base64.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-        STANDARD.decode(base64).map_err(|_| wrong("a certificate in it is no base64"))
-    };
-    blocks.map(decode).collect()
+    let mut file = BufReader::new(File::open(path).map_err(|error| wrong(&error.to_string()))?);
+    let read = rustls_pemfile::certs(&mut file).take(most).map(|one| one.map(|one| one.to_vec()));
+    read.collect::<Result<_, _>>().map_err(|error| wrong(&format!("a certificate in it cannot be read: {error}")))
 }
 
 /// What is to be said of a chain: its dates, its names, its order. The server's own certificate comes first.
@@ -142,39 +137,9 @@ impl Certificate {
         let mut validity = fields.enter(SEQUENCE)?;
         let (not_before, not_after) = (time(&mut validity)?, time(&mut validity)?);
         let subject = fields.expect(SEQUENCE)?.to_vec();
-        // subjectPublicKeyInfo
-        fields.next()?;
-        let mut certificate =
-            Certificate { issuer, subject, not_before, not_after, names: Vec::new(), addresses: Vec::new() };
-        for (tag, content) in fields {
-            if tag == EXTENSIONS {
-                certificate.read_names(Der::new(content).enter(SEQUENCE)?)?;
-            }
-        }
-        Some(certificate)
-    }
-
-    fn read_names(&mut self, mut extensions: Der<'_>) -> Option<()> {
-        while extensions.peek().is_some() {
-            let mut extension = extensions.enter(SEQUENCE)?;
-            let id = extension.expect(OID)?;
-            if extension.peek() == Some(BOOLEAN) {
-                extension.next()?;
-            }
-            let value = extension.expect(OCTET_STRING)?;
-            if id != SUBJECT_ALT_NAME {
-                continue;
-            }
-            let names = Der::new(value).enter(SEQUENCE)?;
-            for (tag, name) in names {
-                match tag {
-                    DNS_NAME => self.names.push(String::from_utf8_lossy(name).to_lowercase()),
-                    IP_ADDRESS => self.addresses.extend(address(name)),
-                    _ => {}
-                }
-            }
-        }
-        Some(())
+        let CertificateNames { mut dns_names, addresses, .. } = certificate::names(octets)?;
+        dns_names.iter_mut().for_each(|name| *name = name.to_lowercase());
+        Some(Certificate { issuer, subject, not_before, not_after, names: dns_names, addresses })
     }
 
     /// Whether a program that connects to `host` accepts the names (RFC 6125 §6.4).
@@ -191,15 +156,10 @@ impl Certificate {
     }
 }
 
-/// Tags of a certificate's fields (RFC 5280 §4.1) and of GeneralName (§4.2.1.6).
+/// Tags of a certificate's fields (RFC 5280 §4.1).
 const VERSION: u8 = 0xa0;
-const EXTENSIONS: u8 = 0xa3;
-const DNS_NAME: u8 = 0x82;
-const IP_ADDRESS: u8 = 0x87;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-/// The octets of 2.5.29.17, subjectAltName.
-const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
 /// UTCTime or GeneralizedTime (RFC 5280 §4.1.2.5).
 fn time(fields: &mut Der<'_>) -> Option<i64> {
@@ -216,14 +176,6 @@ fn time(fields: &mut Der<'_>) -> Option<i64> {
     let date = Date::new(year, two(0)?, two(2)?)?;
     let second = u32::from(two(4)?) * 3600 + u32::from(two(6)?) * 60 + u32::from(two(8)?);
     Some(DateTime::on_clock(date, second, 0).unix_seconds)
-}
-
-fn address(octets: &[u8]) -> Option<IpAddr> {
-    match octets.len() {
-        4 => <[u8; 4]>::try_from(octets).ok().map(IpAddr::from),
-        16 => <[u8; 16]>::try_from(octets).ok().map(IpAddr::from),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -76,6 +76,25 @@ pub struct MailboxRow {
     pub expunged_floor: i64,
 }
 
+impl MailboxRow {
+    /// One of which nothing is known but its place.
+    pub fn bare(parent: i64, name: String) -> MailboxRow {
+        MailboxRow {
+            parent,
+            name,
+            uid_validity: 0,
+            uid_next: 1,
+            modseq: 1,
+            recent_from: 1,
+            is_noselect: false,
+            special_use: String::new(),
+            seen_per_user: 0,
+            keywords: Vec::new(),
+            expunged_floor: 0,
+        }
+    }
+}
+
 /// A message's row, there or removed.
 #[derive(Debug, Clone)]
 pub struct MessageRow {

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::mailstore::{Account, MailStore, NewMessage, Options, RemovedFilter, View, wait_for};
 use crate::types::command::FlagChange;
 use crate::types::date::DateTime;
-use crate::types::{AccountId, Flag, FlagSet, Keyword, MailboxName, SystemFlag, UidRuns};
+use crate::types::{AccountId, Flag, FlagSet, MailboxName, UidRuns};
 
 const ONE: AccountId = AccountId(1);
 const NOW: i64 = 1_800_000_000;
@@ -53,11 +53,7 @@ fn name(text: &str) -> MailboxName {
 }
 
 fn flags(words: &[&str]) -> FlagSet {
-    let flag = |word: &&str| match SystemFlag::ALL.iter().find(|flag| flag.wire() == *word) {
-        Some(flag) => Flag::System(*flag),
-        None => Flag::Keyword(Keyword::new(word).expect("an atom")),
-    };
-    words.iter().map(flag).collect()
+    words.iter().map(|word| Flag::named(word).expect("a flag")).collect()
 }
 
 fn open(home: &Path) -> MailStore {

@@ -108,19 +108,7 @@ mod tests {
     use super::*;
 
     fn row(parent: i64, name: &str) -> MailboxRow {
-        MailboxRow {
-            parent,
-            name: name.into(),
-            uid_validity: 1,
-            uid_next: 1,
-            modseq: 1,
-            recent_from: 1,
-            is_noselect: false,
-            special_use: String::new(),
-            seen_per_user: 0,
-            keywords: Vec::new(),
-            expunged_floor: 0,
-        }
+        MailboxRow { uid_validity: 1, ..MailboxRow::bare(parent, name.into()) }
     }
 
     #[test]

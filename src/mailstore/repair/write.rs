@@ -64,19 +64,7 @@ impl NewMailbox {
 
     /// One that nobody knows.
     pub fn fresh(leaf: String, path: String) -> NewMailbox {
-        let row = MailboxRow {
-            parent: 0,
-            name: leaf.clone(),
-            uid_validity: 0,
-            uid_next: 1,
-            modseq: 1,
-            recent_from: 1,
-            is_noselect: false,
-            special_use: String::new(),
-            seen_per_user: 0,
-            keywords: Vec::new(),
-            expunged_floor: 0,
-        };
+        let row = MailboxRow::bare(0, leaf.clone());
         NewMailbox { had_messages: false, ..NewMailbox::of(row, 0, leaf, path, false) }
     }
 

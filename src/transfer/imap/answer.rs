@@ -1,7 +1,7 @@
 //! What an IMAP server answers, as tokens and from them as facts. Pure functions; a server may send anything, and what
 //! cannot be understood is `None`.
 
-use crate::types::{Flag, FlagSet, Keyword, SystemFlag};
+use crate::types::{Flag, FlagSet};
 
 /// Most tokens of one answer.
 const MOST_TOKENS: usize = 20_000;
@@ -229,8 +229,7 @@ impl Fetched {
     fn take_flags(&mut self, flags: &[Token]) {
         for flag in flags.iter().filter_map(Token::octets) {
             let word = String::from_utf8_lossy(flag);
-            let system = SystemFlag::ALL.into_iter().find(|known| known.wire().eq_ignore_ascii_case(&word));
-            match system.map(Flag::System).or_else(|| Keyword::new(&word).map(Flag::Keyword)) {
+            match Flag::named(&word) {
                 Some(flag) => self.flags.insert(flag),
                 // RFC 3501 §2.3.2: it belongs to a session of that server.
                 None if word.eq_ignore_ascii_case("\\Recent") => {}

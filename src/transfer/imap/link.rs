@@ -7,6 +7,7 @@ use super::answer::{self, Ending, Token};
 use crate::auth::sasl_base64;
 use crate::transfer::Stopped;
 use crate::types::Secret;
+use crate::wire::write;
 
 /// Longest line, in octets.
 const MOST_LINE_BYTES: u64 = 1 << 20;
@@ -282,16 +283,7 @@ fn unexpected(line: &[u8]) -> Stopped {
 
 /// A string for a command: quoted where it can be, else a literal.
 pub fn string(octets: &[u8]) -> Vec<u8> {
-    if octets.iter().any(|octet| matches!(octet, b'\r' | b'\n' | 0) || *octet >= 0x80) {
-        return [format!("{{{}}}\r\n", octets.len()).as_bytes(), octets].concat();
-    }
-    let mut quoted = vec![b'"'];
-    for octet in octets {
-        if matches!(octet, b'"' | b'\\') {
-            quoted.push(b'\\');
-        }
-        quoted.push(*octet);
-    }
-    quoted.push(b'"');
-    quoted
+    let mut out = Vec::new();
+    write::string(&mut out, octets);
+    out
 }

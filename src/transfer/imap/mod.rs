@@ -75,15 +75,7 @@ fn folders(link: &mut Link, below: Option<&MailboxName>, intake: &mut Intake<'_>
             None => vec![names::level(&listed.name)],
             Some(separator) => listed.name.split(|octet| *octet == separator).map(names::level).collect(),
         };
-        let fit = names::fit(levels.iter().map(String::as_str));
-        let Some((name, is_changed)) = fit.and_then(|(name, changed)| Some((names::below(below, name)?, changed)))
-        else {
-            intake.miss(&label, "its name is too long or has too many levels");
-            continue;
-        };
-        if is_changed {
-            intake.watch().note(&label, &format!("becomes {name}: its own name is none here"));
-        }
+        let Some(name) = intake.name(&label, &levels, below) else { continue };
         let is_subscribed = subscribed.contains(&listed.name) || name.is_inbox();
         if folders.contains_key(&name) {
             intake.watch().note(&label, &format!("goes into {name} with another folder"));

@@ -189,9 +189,7 @@ impl Sink for Writer<'_> {
         match spoiled {
             None => self.keep(under_way).map_err(|error| self.trouble(error)),
             Some(why) => {
-                self.tally.missed += 1;
-                let label = format!("message {} of {}", under_way.message.uid.0, self.mailbox.name);
-                self.watch.miss(&label, why);
+                self.tally.miss_message(self.watch, &self.mailbox.name, under_way.message.uid, why);
                 fs::remove_file(&under_way.temporary).map_err(|error| self.trouble(error))
             }
         }

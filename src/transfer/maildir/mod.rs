@@ -38,17 +38,7 @@ pub fn import(root: &Path, below: Option<&MailboxName>, intake: &mut Intake<'_>)
     let mut wanted = Vec::new();
     for folder in folders {
         let place = folder.path.display().to_string();
-        let Some((name, is_changed)) = names::fit(folder.levels.iter().map(String::as_str)) else {
-            intake.miss(&place, "its name is too long or has too many levels");
-            continue;
-        };
-        let Some(name) = names::below(below, name) else {
-            intake.miss(&place, "its name is too long");
-            continue;
-        };
-        if is_changed {
-            intake.watch().note(&place, &format!("becomes {name}: its own name is none here"));
-        }
+        let Some(name) = intake.name(&place, &folder.levels, below) else { continue };
         let entries = folder.entries(intake);
         intake.watch().expect(entries.iter().map(|entry| entry.octets).sum());
         let is_subscribed = subscribed.as_ref().map(|names| {

@@ -127,15 +127,7 @@ fn named(files: Vec<(PathBuf, Vec<String>)>, below: Option<&MailboxName>, intake
     let mut wanted = Vec::new();
     for (path, levels) in files {
         let label = path.display().to_string();
-        let fit = names::fit(levels.iter().map(String::as_str));
-        let Some((name, is_changed)) = fit.and_then(|(name, changed)| Some((names::below(below, name)?, changed)))
-        else {
-            intake.miss(&label, "its name is too long or has too many levels");
-            continue;
-        };
-        if is_changed {
-            intake.watch().note(&label, &format!("becomes {name}: its own name is none here"));
-        }
+        let Some(name) = intake.name(&label, &levels, below) else { continue };
         let octets = fs::metadata(&path).map_or(0, |about| about.len());
         wanted.push(Wanted { path, name, is_subscribed: None, octets });
     }
