@@ -1,6 +1,7 @@
 //! What each command does. A session reads commands from its [`Channel`](channel::Channel), hands each to
 //! the handler its row in [`commands`] names, and tells what others changed where that is allowed.
 
+mod ahead;
 mod answer;
 pub mod capability;
 mod channel;

@@ -1,6 +1,7 @@
 //! The selected mailbox as this client knows it: its view, whether it may change anything, and which
 //! changes it made itself and so need not be told of.
 
+use super::ahead::Ahead;
 use super::answer::{Stop, bad, no};
 use crate::mailstore::View;
 use crate::types::{Code, ModSeq, NumSet, UidRuns};
@@ -19,6 +20,8 @@ pub struct Selection {
     pub own: Vec<ModSeq>,
     /// The result kept as `$` (RFC 5182). What is expunged falls out when it is used.
     pub saved: UidRuns,
+    /// What pipelined commands will want.
+    pub ahead: Ahead,
 }
 
 impl Selection {

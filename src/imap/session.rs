@@ -1,11 +1,13 @@
 //! One client's session: its state, the loop that reads commands in order, and the one match that hands
 //! each to its handler. Commands run one after another; answers of a pipelined batch go out together.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::ahead::AHEAD;
 use super::answer::{Stop, bad, no, write_answer, write_condition};
 use super::capability::{Circumstances, offered};
 use super::channel::Channel;
@@ -20,7 +22,7 @@ use crate::config::Config;
 use crate::hub::Listener;
 use crate::login::Ticket;
 use crate::mailstore::Account;
-use crate::types::{Code, Command, Condition};
+use crate::types::{Body, Code, Command, Condition};
 use crate::wire::response::write_continuation;
 use crate::wire::{self, Announced, Dialect, Event, Limits, LiteralUse};
 
@@ -61,8 +63,8 @@ pub struct Session {
     pub asked_capability: bool,
     /// The next octet after the answer at hand is compressed.
     pub begins_compression: bool,
-    /// A command that came where another was expected, and is to be run next.
-    pub queued: Option<Command>,
+    /// Commands that were read before they could be run, and are to be run next.
+    pub queued: VecDeque<Command>,
     bad_lines: u32,
     commands: u64,
     login_deadline: Instant,
@@ -146,7 +148,7 @@ impl Session {
             channel,
             asked_capability: false,
             begins_compression: false,
-            queued: None,
+            queued: VecDeque::new(),
             bad_lines: 0,
             commands: 0,
             login_deadline,
@@ -201,7 +203,9 @@ impl Session {
 
     /// Handles what has come, or waits for more.
     async fn step(&mut self) -> Result<(), Stop> {
-        if let Some(command) = self.queued.take() {
+        if let Some(command) = self.queued.pop_front() {
+            self.channel.flush_if_full().await?;
+            self.look_ahead(&command, true);
             return Box::pin(self.perform(command)).await;
         }
         match self.incoming() {
@@ -213,6 +217,7 @@ impl Session {
             Incoming::Line(Ok(command)) => {
                 self.bad_lines = 0;
                 self.channel.flush_if_full().await?;
+                self.look_ahead(&command, false);
                 // Boxed, or every idle session would carry the largest handler's future.
                 Box::pin(self.perform(command)).await
             }
@@ -253,6 +258,35 @@ impl Session {
             Event::BadLiteral { line, non_sync } => {
                 Incoming::BadLiteral { tag: wire::tag_of(line).map(str::to_string), non_sync }
             }
+        }
+    }
+
+    /// Behind a FETCH: takes in the FETCHes that are here already and has the store begin to read for them.
+    fn look_ahead(&mut self, first: &Command, mut is_begun: bool) {
+        let is_fetch = |command: &Command| matches!(command.body, Body::Fetch(_));
+        if !is_fetch(first) || !matches!(self.state, State::Selected(..)) {
+            return;
+        }
+        let dialect = self.dialect();
+        while self.queued.len() < AHEAD {
+            let Some(line) = self.channel.framer.peek() else { return };
+            let Some(command) = wire::parse_in(line, dialect).ok().filter(is_fetch) else { return };
+            // The line that was looked at.
+            self.channel.framer.next();
+            if !std::mem::replace(&mut is_begun, true) {
+                self.begin_reading(first);
+            }
+            self.begin_reading(&command);
+            self.queued.push_back(command);
+        }
+    }
+
+    fn begin_reading(&mut self, command: &Command) {
+        let Body::Fetch(arguments) = &command.body else { return };
+        if self.may_run(row_of(&command.body), &command.body).is_ok()
+            && let Ok(cx) = self.selected()
+        {
+            cmd::fetch::begin(cx, arguments);
         }
     }
 

@@ -1,7 +1,5 @@
 //! What SORT and THREAD compare, read span by span from what was derived when each message was stored.
 
-use rusqlite::params;
-
 use super::error::Result;
 use super::place::IN_REPLY_TO;
 use super::reading::Reader;
@@ -223,26 +221,8 @@ impl Source<'_, '_> {
 
     /// When each came, in seconds since 1970, UTC.
     fn arrivals(&self) -> Result<Vec<i64>> {
-        let (Some(first), Some(last)) = (self.rows.first(), self.rows.last()) else { return Ok(Vec::new()) };
-        let sql = "SELECT uid, idate FROM message WHERE mbox = ? AND uid BETWEEN ? AND ? ORDER BY uid";
-        let mut query = self.reader.conn.prepare_cached(sql)?;
-        let mut found = query.query(params![self.mailbox.0, first.uid.0, last.uid.0])?;
-        let mut arrivals = Vec::with_capacity(self.rows.len());
-        let mut next: Option<(u32, i64)> = None;
-        for row in self.rows {
-            while next.is_none_or(|(uid, _)| uid < row.uid.0) {
-                match found.next()? {
-                    Some(message) => next = Some((message.get(0)?, message.get(1)?)),
-                    None => break,
-                }
-            }
-            arrivals.push(match next {
-                Some((uid, arrival)) if uid == row.uid.0 => arrival,
-                // Expunged since this session was told of it.
-                _ => self.reader.internal_date(self.mailbox, row.uid)?.unix_seconds,
-            });
-        }
-        Ok(arrivals)
+        let dates = self.reader.dates(self.mailbox, self.rows)?;
+        Ok(dates.iter().map(|dates| dates.arrived.unix_seconds).collect())
     }
 
     /// Content, role and hashed message id of all that the messages mention, in this order.

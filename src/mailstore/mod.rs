@@ -83,6 +83,7 @@ pub use orders::{Listed, Status};
 pub use pages::{Decoded, PAGE_BYTES, Page, PageRow, Piece, Wanted, WantedBinary, WantedSection, without_nul};
 pub use place::{NewMessage, Placed};
 pub use quota::{QuotaLimits, Usage};
+pub use reading::Dates;
 pub use received::Received;
 pub use retention::EmptyAfter;
 pub use shared::Options;

@@ -184,7 +184,7 @@ impl AccountState {
         self: &Arc<Self>,
         is_long: bool,
         question: F,
-    ) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    ) -> impl Future<Output = Result<T>> + Send + Sync + use<T, F>
     where
         F: FnOnce(&Connection, &AccountState) -> Result<T> + Send + 'static,
     {
@@ -195,7 +195,7 @@ impl AccountState {
         self: &Arc<Self>,
         pool: &Pool,
         question: F,
-    ) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    ) -> impl Future<Output = Result<T>> + Send + Sync + use<T, F>
     where
         F: FnOnce(&Connection, &AccountState) -> Result<T> + Send + 'static,
     {

@@ -4,23 +4,25 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::blobs;
 use super::error::{Error, Result};
 use super::object_ids;
-use super::reading::{HEADER_BYTES, Reader};
+use super::reading::{Dates, HEADER_BYTES, Reader};
 use super::snapshot::Row;
 use super::streams::{DecodedPart, note_corruption};
 use super::view::View;
-use crate::message::{self, Letters, Located, PartTable, filter_header, locate};
-use crate::types::date::DateTime;
+use crate::message::{self, FieldChoice, Letters, Located, PartTable, locate};
 use crate::types::{MailboxId, ObjectId, SectionText};
 
 /// A page is closed once it holds this much; one more message may go over it.
 pub const PAGE_BYTES: usize = 64 * 1024;
+/// The dates of so many messages are read together.
+const DATES_AT_ONCE: usize = 64;
 /// What a page carries of one message at most; more is streamed.
 pub const IN_PAGE_BYTES: u64 = 128 * 1024;
 
 /// One section a client asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedSection {
     pub path: Vec<u32>,
     pub text: SectionText,
@@ -29,7 +31,7 @@ pub struct WantedSection {
 }
 
 /// A part whose decoded octets, or only their number, a client asked for (RFC 3516).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedBinary {
     /// Empty for the message itself.
     pub path: Vec<u32>,
@@ -39,7 +41,7 @@ pub struct WantedBinary {
 }
 
 /// What a page has to hold for each message.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// INTERNALDATE and the save date.
     pub dates: bool,
@@ -100,8 +102,7 @@ pub enum Decoded {
 /// One message in a page; the ranges are of the page's octets.
 #[derive(Debug, Clone, Default)]
 pub struct PageRow {
-    /// INTERNALDATE, and the save date in seconds since 1970.
-    pub dates: Option<(DateTime, i64)>,
+    pub dates: Option<Dates>,
     pub envelope: Range<usize>,
     pub bodystructure: Range<usize>,
     /// UTF-8.
@@ -127,7 +128,7 @@ impl View {
         rows: Arc<[Row]>,
         from: usize,
         wanted: Arc<Wanted>,
-    ) -> impl Future<Output = Result<Page>> + Send + use<> {
+    ) -> impl Future<Output = Result<Page>> + Send + Sync + use<> {
         let mailbox = self.mailbox();
         // Decoding takes long for a large part, and must not keep others waiting.
         let is_long = !wanted.binaries.is_empty();
@@ -136,6 +137,24 @@ impl View {
             reader.page(mailbox, rows.get(from..).unwrap_or(&[]), &wanted)
         })
     }
+}
+
+/// How many octets the page will hold, where that is known beforehand: whole messages.
+fn room_for(rows: &[Row], wanted: &Wanted) -> usize {
+    let is_whole = |section: &WantedSection| section.path.is_empty() && matches!(section.text, SectionText::Whole);
+    if !wanted.sections.iter().any(|section| is_whole(section) && section.partial.is_none()) {
+        return 0;
+    }
+    let mut room = 0;
+    for row in rows {
+        if row.size as usize <= blobs::INLINE_BYTES {
+            room += row.size as usize;
+        }
+        if room >= PAGE_BYTES {
+            break;
+        }
+    }
+    room
 }
 
 /// Where a section's text lies, as the message room names it.
@@ -159,17 +178,38 @@ pub fn without_nul(octets: &mut [u8]) {
     }
 }
 
+/// What is wanted, with what is the same for every message made ready once.
+struct Ready<'w> {
+    wanted: &'w Wanted,
+    /// As many as there are sections.
+    choices: Vec<Option<FieldChoice>>,
+}
+
+impl Ready<'_> {
+    fn new(wanted: &Wanted) -> Ready<'_> {
+        let choice = |section: &WantedSection| match &section.text {
+            SectionText::HeaderFields { names, not } => Some(FieldChoice::new(names, *not)),
+            _ => None,
+        };
+        Ready { wanted, choices: wanted.sections.iter().map(choice).collect() }
+    }
+}
+
 impl Reader<'_> {
     fn page(&mut self, mailbox: MailboxId, rows: &[Row], wanted: &Wanted) -> Result<Page> {
-        let mut page = Page::default();
+        let mut page = Page { octets: Vec::with_capacity(room_for(rows, wanted)), rows: Vec::new() };
         let conn = self.conn;
+        let ready = Ready::new(wanted);
         // One read transaction, so that a page shows one moment.
         let transaction = (rows.len() > 1).then(|| conn.unchecked_transaction()).transpose()?;
-        for row in rows {
-            let one =
-                self.one(mailbox, row, wanted, &mut page.octets).inspect_err(|e| note_corruption(self.account, e));
+        let mut dates = Vec::new();
+        for (at, row) in rows.iter().enumerate() {
+            if wanted.dates && at % DATES_AT_ONCE == 0 {
+                dates = self.dates(mailbox, &rows[at..rows.len().min(at + DATES_AT_ONCE)])?;
+            }
+            let one = self.one(row, &ready, &mut page.octets).inspect_err(|e| note_corruption(self.account, e));
             match one {
-                Ok(one) => page.rows.push(one),
+                Ok(one) => page.rows.push(PageRow { dates: dates.get(at % DATES_AT_ONCE).copied(), ..one }),
                 // What came before is answered first; the next page then begins with this one and fails.
                 Err(_) if !page.rows.is_empty() => break,
                 Err(error) => return Err(error),
@@ -182,11 +222,9 @@ impl Reader<'_> {
         Ok(page)
     }
 
-    fn one(&mut self, mailbox: MailboxId, row: &Row, wanted: &Wanted, out: &mut Vec<u8>) -> Result<PageRow> {
+    fn one(&mut self, row: &Row, ready: &Ready<'_>, out: &mut Vec<u8>) -> Result<PageRow> {
         let mut one = PageRow::default();
-        if wanted.dates {
-            one.dates = Some(self.dates(mailbox, row.uid)?);
-        }
+        let wanted = ready.wanted;
         if wanted.envelope || wanted.bodystructure {
             (one.envelope, one.bodystructure) = self.description(row, wanted, out)?;
         }
@@ -202,9 +240,9 @@ impl Reader<'_> {
             one.thread_id = Some(object_ids::thread_of(self.conn, row.content)?);
         }
         let mut parts = None;
-        for section in &wanted.sections {
+        for (section, choice) in wanted.sections.iter().zip(&ready.choices) {
             let from = out.len();
-            one.sections.push(self.section(section, row, &mut parts, out)?);
+            one.sections.push(self.section((section, choice.as_ref()), row, &mut parts, out)?);
             if !wanted.keeps_nul {
                 without_nul(&mut out[from..]);
             }
@@ -217,7 +255,7 @@ impl Reader<'_> {
 
     fn section(
         &mut self,
-        wanted: &WantedSection,
+        (wanted, choice): (&WantedSection, Option<&FieldChoice>),
         row: &Row,
         parts: &mut Option<PartTable>,
         out: &mut Vec<u8>,
@@ -232,6 +270,8 @@ impl Reader<'_> {
         }
         let located = if is_whole {
             Some(Located::Octets(0..u64::from(row.size)))
+        } else if choice.is_some() && wanted.path.is_empty() && parts.is_none() {
+            Some(Located::HeaderBlock(self.top_header(row)?))
         } else {
             locate(self.table(row, parts)?, &wanted.path, place_of(&wanted.text))
         };
@@ -244,19 +284,21 @@ impl Reader<'_> {
                 self.octets(row, start..end, out)
             }
             Some(Located::HeaderBlock(header)) => {
-                let SectionText::HeaderFields { names, not } = &wanted.text else { return Ok(Piece::Missing) };
+                let Some(choice) = choice else { return Ok(Piece::Missing) };
                 if header.end - header.start > HEADER_BYTES {
                     return Err(Error::TooLarge);
                 }
-                let mut block = Vec::new();
+                let mut block = std::mem::take(&mut self.scratch);
+                block.clear();
                 self.read(row, header, &mut block)?;
-                let filtered = filter_header(&block, names, *not);
-                let (from, most) = wanted.partial.unwrap_or((0, u64::MAX));
-                let start = usize::try_from(from).unwrap_or(usize::MAX).min(filtered.len());
-                let end = start.saturating_add(usize::try_from(most).unwrap_or(usize::MAX)).min(filtered.len());
                 let at = out.len();
-                out.extend_from_slice(&filtered[start..end]);
-                Ok(Piece::Octets(at..out.len()))
+                choice.filter_onto(&block, out);
+                self.scratch = block;
+                let (from, most) = wanted.partial.unwrap_or((0, u64::MAX));
+                let start = at.saturating_add(usize::try_from(from).unwrap_or(usize::MAX)).min(out.len());
+                let end = start.saturating_add(usize::try_from(most).unwrap_or(usize::MAX)).min(out.len());
+                out.truncate(end);
+                Ok(Piece::Octets(start..end))
             }
         }
     }

@@ -12,12 +12,21 @@ use super::owner::lock;
 use super::pages::Wanted;
 use super::snapshot::Row;
 use super::streams::{PIECE_BYTES, source_of};
-use crate::message::{Letters, PartTable, Scanner, envelope};
+use crate::message::{Letters, PartTable, Scanner, envelope, top_header};
 use crate::types::date::DateTime;
 use crate::types::{MailboxId, Uid};
 
 /// A header block larger than this is not looked through: nobody but an attacker has one.
 pub const HEADER_BYTES: u64 = 8 << 20;
+
+/// When a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dates {
+    /// INTERNALDATE.
+    pub arrived: DateTime,
+    /// When it came into its mailbox, in seconds since 1970 (RFC 8514).
+    pub saved: i64,
+}
 
 /// What a visit reads messages with.
 pub struct Reader<'c> {
@@ -25,11 +34,13 @@ pub struct Reader<'c> {
     pub account: &'c AccountState,
     /// Reopened from body to body, which costs less than opening.
     blob: Option<Blob<'c>>,
+    /// For header blocks on their way, one after another.
+    pub scratch: Vec<u8>,
 }
 
 impl<'c> Reader<'c> {
     pub fn new(conn: &'c Connection, account: &'c AccountState) -> Self {
-        Reader { conn, account, blob: None }
+        Reader { conn, account, blob: None, scratch: Vec::new() }
     }
 
     /// Appends ENVELOPE and BODYSTRUCTURE in the form of the wire, as far as they are wanted.
@@ -100,17 +111,37 @@ impl<'c> Reader<'c> {
         Ok(())
     }
 
-    pub fn internal_date(&self, mailbox: MailboxId, uid: Uid) -> Result<DateTime> {
-        self.dates(mailbox, uid).map(|(arrived, _)| arrived)
+    /// The dates of messages that rise by UID, read in one pass.
+    pub fn dates(&self, mailbox: MailboxId, rows: &[Row]) -> Result<Vec<Dates>> {
+        let (first, last) = match rows {
+            [] => return Ok(Vec::new()),
+            [row] => return Ok(vec![self.dates_of(mailbox, row.uid)?]),
+            [first, .., last] => (first.uid.0, last.uid.0),
+        };
+        let sql =
+            "SELECT uid, idate, idate_zone, saved FROM message WHERE mbox = ? AND uid BETWEEN ? AND ? ORDER BY uid";
+        // A few far apart are asked for one by one.
+        let mut query = self.conn.prepare_cached(sql)?;
+        let is_dense = u64::from(last - first) < 8 * rows.len() as u64;
+        let mut found = if is_dense { Some(query.query(params![mailbox.0, first, last])?) } else { None };
+        let mut all = Vec::with_capacity(rows.len());
+        let mut next: Option<(u32, Dates)> = None;
+        for row in rows {
+            while let Some(found) = found.as_mut().filter(|_| next.is_none_or(|(uid, _)| uid < row.uid.0)) {
+                let Some(message) = found.next()? else { break };
+                let arrived = DateTime { unix_seconds: message.get(1)?, zone_minutes: message.get(2)? };
+                next = Some((message.get(0)?, Dates { arrived, saved: message.get(3)? }));
+            }
+            all.push(match next {
+                Some((uid, dates)) if uid == row.uid.0 => dates,
+                // Also one that was expunged since this session was told of it.
+                _ => self.dates_of(mailbox, row.uid)?,
+            });
+        }
+        Ok(all)
     }
 
-    /// When the message came into this mailbox, in seconds since 1970 (RFC 8514).
-    pub fn save_date(&self, mailbox: MailboxId, uid: Uid) -> Result<i64> {
-        self.dates(mailbox, uid).map(|(_, saved)| saved)
-    }
-
-    /// INTERNALDATE, and the save date in seconds since 1970.
-    pub fn dates(&self, mailbox: MailboxId, uid: Uid) -> Result<(DateTime, i64)> {
+    fn dates_of(&self, mailbox: MailboxId, uid: Uid) -> Result<Dates> {
         for sql in [
             "SELECT idate, idate_zone, saved FROM message WHERE mbox = ? AND uid = ?",
             "SELECT idate, idate_zone, saved FROM removed WHERE mbox = ? AND uid = ?",
@@ -119,7 +150,8 @@ impl<'c> Reader<'c> {
                 .conn
                 .prepare_cached(sql)?
                 .query_row(params![mailbox.0, uid.0], |row| {
-                    Ok((DateTime { unix_seconds: row.get(0)?, zone_minutes: row.get(1)? }, row.get(2)?))
+                    let arrived = DateTime { unix_seconds: row.get(0)?, zone_minutes: row.get(1)? };
+                    Ok(Dates { arrived, saved: row.get(2)? })
                 })
                 .optional()?;
             if let Some(dates) = found {
@@ -136,6 +168,14 @@ impl<'c> Reader<'c> {
             .query_row([row.content.0], |row| row.get(0))
             .optional()?;
         stored.and_then(|octets| PartTable::decode(&octets).ok()).ok_or(Error::Corrupt(row.content))
+    }
+
+    /// Where the message's own header lies.
+    pub fn top_header(&self, row: &Row) -> Result<Range<u64>> {
+        let mut query = self.conn.prepare_cached("SELECT parts FROM structure WHERE cid = ?")?;
+        let mut found = query.query([row.content.0])?;
+        let stored = found.next()?.and_then(|stored| top_header(stored.get_ref(0).ok()?.as_blob().ok()?).ok());
+        stored.ok_or(Error::Corrupt(row.content))
     }
 
     /// Appends a whole inline body, verified. False: the body is a file, which is verified while it streams.

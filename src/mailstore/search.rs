@@ -1,6 +1,7 @@
 //! SEARCH over one span of a view: by counters, by hot columns, and only then by reading, in bounded steps on the
 //! threads for long questions.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use rusqlite::{OptionalExtension, params};
 use super::error::{Error, Result};
 use super::flagsets::Table;
 use super::object_ids;
-use super::reading::{HEADER_BYTES, Reader};
+use super::reading::{Dates, HEADER_BYTES, Reader};
 use super::snapshot::{Row, SPAN_UIDS};
 use super::streams::PIECE_BYTES;
 use super::view::View;
@@ -21,6 +22,8 @@ use crate::types::{DateOf, DateTime, FlagSet, MailboxId, ModSeq, UidRuns};
 
 /// One visit reads messages for so long, then lets others have the thread.
 const STEP: Duration = Duration::from_millis(50);
+/// The dates of so many messages are read together.
+const DATES_AT_ONCE: usize = 64;
 /// Body text up to so many stored octets is decoded once, however many needles are looked for in it.
 const KEPT_TEXT_BYTES: u64 = 1 << 20;
 
@@ -97,13 +100,18 @@ fn read_step(
 ) -> Result<(Vec<u32>, usize)> {
     let started = Instant::now();
     let mut found = Vec::new();
+    let mut dates = Vec::new();
     for (asked, row) in rows.iter().enumerate() {
         if asked > 0 && started.elapsed() > STEP {
             return Ok((found, asked));
         }
+        if question.asks_for_arrival() && asked % DATES_AT_ONCE == 0 {
+            dates = reader.dates(mailbox, &rows[asked..rows.len().min(asked + DATES_AT_ONCE)])?;
+        }
+        let dates = dates.get(asked % DATES_AT_ONCE).copied();
         let facts = facts_of(row, flags_of(table, row)?);
         let overlap = question.longest_needle();
-        let mut message = Message { reader, mailbox, row, facts, overlap, parts: None, header: None, body: None };
+        let mut message = Message { reader, row, facts, dates, overlap, parts: None, header: None, body: None };
         if question.of_text(&mut message)? {
             found.push(row.uid.0);
         }
@@ -114,9 +122,10 @@ fn read_step(
 /// One stored message, read as far as it is asked about.
 struct Message<'m, 'c> {
     reader: &'m mut Reader<'c>,
-    mailbox: MailboxId,
     row: &'m Row,
     facts: HotFacts<'m>,
+    /// Read when the question is about them.
+    dates: Option<Dates>,
     overlap: usize,
     parts: Option<Arc<PartTable>>,
     header: Option<HeaderText>,
@@ -132,8 +141,8 @@ impl Reading for Message<'_, '_> {
             return Ok(holds);
         }
         match test {
-            Test::ArrivedUntil(second) => Ok(self.arrived()? <= *second),
-            Test::ArrivedFrom(second) => Ok(self.arrived()? >= *second),
+            Test::ArrivedUntil(second) => Ok(self.dates()?.arrived.unix_seconds <= *second),
+            Test::ArrivedFrom(second) => Ok(self.dates()?.arrived.unix_seconds >= *second),
             Test::EmailId(id) => Ok(object_ids::email_of(self.reader.conn, self.row.content)? == *id),
             Test::ThreadId(id) => Ok(object_ids::thread_of(self.reader.conn, self.row.content)? == *id),
             Test::Before(of, _) | Test::On(of, _) | Test::Since(of, _) => Ok(of_date(test, self.date(*of)?)),
@@ -147,17 +156,14 @@ impl Reading for Message<'_, '_> {
 }
 
 impl Message<'_, '_> {
-    fn arrived(&mut self) -> Result<i64> {
-        Ok(self.reader.internal_date(self.mailbox, self.row.uid)?.unix_seconds)
+    fn dates(&self) -> Result<Dates> {
+        self.dates.ok_or_else(|| Error::Fault("a search did not say that it asks for dates".into()))
     }
 
     fn date(&mut self, of: DateOf) -> Result<Option<DateTime>> {
         match of {
-            DateOf::Arrival => self.reader.internal_date(self.mailbox, self.row.uid).map(Some),
-            DateOf::Saved => {
-                let saved = self.reader.save_date(self.mailbox, self.row.uid)?;
-                Ok(Some(DateTime::utc(saved)))
-            }
+            DateOf::Arrival => Ok(Some(self.dates()?.arrived)),
+            DateOf::Saved => Ok(Some(DateTime::utc(self.dates()?.saved))),
             DateOf::Sent => {
                 let sql = "SELECT sent, sent_zone FROM sortkey WHERE cid = ?";
                 let sent: Option<(Option<i64>, Option<i16>)> = self
@@ -179,8 +185,8 @@ impl Message<'_, '_> {
         }
     }
 
-    fn block(&mut self, part: &Part) -> Result<HeaderText> {
-        let range = part.header.start..part.header.end.min(part.header.start + HEADER_BYTES);
+    fn block(&mut self, header: Range<u64>) -> Result<HeaderText> {
+        let range = header.start..header.end.min(header.start + HEADER_BYTES);
         let mut block = Vec::new();
         self.reader.read(self.row, range, &mut block)?;
         Ok(HeaderText::read(block))
@@ -188,8 +194,8 @@ impl Message<'_, '_> {
 
     fn header(&mut self) -> Result<&HeaderText> {
         if self.header.is_none() {
-            let parts = self.parts()?;
-            self.header = Some(self.block(parts.top())?);
+            let header = self.reader.top_header(self.row)?;
+            self.header = Some(self.block(header)?);
         }
         self.header.as_ref().ok_or(Error::Unavailable)
     }
@@ -203,7 +209,7 @@ impl Message<'_, '_> {
         }
         for (part, carrier) in parts.all().skip(1) {
             let is_inner_message = carrier == Some(MediaKind::Message);
-            if (is_inner_message || with_part_headers) && self.block(part)?.has(needle) {
+            if (is_inner_message || with_part_headers) && self.block(part.header.clone())?.has(needle) {
                 return Ok(true);
             }
         }

@@ -371,6 +371,13 @@ impl View {
         Ok(rows)
     }
 
+    /// The newest row of a member, if it is in memory. Costs no visit.
+    pub fn row_at_hand(&self, uid: u32) -> Option<Row> {
+        let state = self.mailbox.live.state();
+        let chunk = state.loaded.as_ref()?.span(span_of(uid))?.chunk()?;
+        find(&chunk, uid).copied()
+    }
+
     /// The flags of a row.
     pub fn flags(&self, row: &Row) -> FlagSet {
         self.account.flagsets.table().set(row.flagset).map(|s| s.set.clone()).unwrap_or_default()

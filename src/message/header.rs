@@ -66,27 +66,47 @@ fn blank_line(text: &[u8]) -> Option<&[u8]> {
     [&b"\r\n"[..], b"\n"].into_iter().find(|end| text.starts_with(end))
 }
 
-/// The fields of `block` whose name is among `names`, or with `not` all others, as stored and in order, and the
-/// blank line.
-// RFC 3501 §6.4.5: HEADER.FIELDS and HEADER.FIELDS.NOT; the blank line is always included, except where the
-// message has none.
-pub fn filter_header<N: AsRef<[u8]>>(block: &[u8], names: &[N], not: bool) -> Vec<u8> {
-    // Sorted, so that a client with thousands of names costs no more than its line was long.
-    let mut wanted: Vec<Vec<u8>> = names.iter().map(|name| name.as_ref().to_ascii_lowercase()).collect();
-    wanted.sort_unstable();
-    let is_wanted = |field: &Field<'_>| {
-        let lower = |b: &u8| b.to_ascii_lowercase();
-        !field.name.is_empty()
-            && wanted.binary_search_by(|name| name.iter().copied().cmp(field.name.iter().map(lower))).is_ok()
-    };
-    let mut out = Vec::new();
-    let mut all = fields(block);
-    for field in all.by_ref() {
-        if is_wanted(&field) != not {
-            out.extend_from_slice(field.whole);
-        }
+/// A choice of fields by name, made ready once for all the headers it is asked of.
+#[derive(Debug, Clone)]
+pub struct FieldChoice {
+    /// In small letters and sorted, so that a client with thousands of names costs no more than its line was long.
+    names: Vec<Vec<u8>>,
+    not: bool,
+}
+
+impl FieldChoice {
+    /// The fields whose name is among `names`, or with `not` all others.
+    pub fn new<N: AsRef<[u8]>>(names: &[N], not: bool) -> FieldChoice {
+        let mut names: Vec<Vec<u8>> = names.iter().map(|name| name.as_ref().to_ascii_lowercase()).collect();
+        names.sort_unstable();
+        FieldChoice { names, not }
     }
-    out.extend_from_slice(blank_line(all.rest).unwrap_or(b""));
+
+    fn takes(&self, field: &Field<'_>) -> bool {
+        let lower = |b: &u8| b.to_ascii_lowercase();
+        let by_name = |name: &Vec<u8>| name.iter().copied().cmp(field.name.iter().map(lower));
+        let is_named = !field.name.is_empty() && self.names.binary_search_by(by_name).is_ok();
+        is_named != self.not
+    }
+
+    /// Appends the chosen fields of `block` as stored and in order, and the blank line.
+    // RFC 3501 §6.4.5: HEADER.FIELDS and HEADER.FIELDS.NOT; the blank line is always included, except where the
+    // message has none.
+    pub fn filter_onto(&self, block: &[u8], out: &mut Vec<u8>) {
+        let mut all = fields(block);
+        for field in all.by_ref() {
+            if self.takes(&field) {
+                out.extend_from_slice(field.whole);
+            }
+        }
+        out.extend_from_slice(blank_line(all.rest).unwrap_or(b""));
+    }
+}
+
+/// The same for one header.
+pub fn filter_header<N: AsRef<[u8]>>(block: &[u8], names: &[N], not: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    FieldChoice::new(names, not).filter_onto(block, &mut out);
     out
 }
 

@@ -241,6 +241,19 @@ impl PartTable {
     }
 }
 
+/// Where the message's own header lies, read from a stored table without the rest of it.
+///
+/// # Errors
+/// [`BadPartTable`]: it is none.
+pub fn top_header(stored: &[u8]) -> Result<Range<u64>, BadPartTable> {
+    let read = |mut rest: &[u8]| {
+        let (_count, _parent, _code) = (read_number(&mut rest)?, read_number(&mut rest)?, read_number(&mut rest)?);
+        let start = read_number(&mut rest)?;
+        Some(start..start.checked_add(read_number(&mut rest)?)?)
+    };
+    stored.strip_prefix(&[FORMAT]).and_then(read).ok_or(BadPartTable)
+}
+
 fn read_rows(stored: &[u8]) -> Option<Vec<(Part, Option<usize>)>> {
     let mut rest = stored.strip_prefix(&[FORMAT])?;
     let count = usize::try_from(read_number(&mut rest)?).ok().filter(|count| *count <= PARTS)?;
@@ -384,6 +397,7 @@ mod tests {
     fn stored_and_read_back() {
         let table = example();
         assert_eq!(PartTable::decode(&table.encode()), Ok(table.clone()));
+        assert_eq!(top_header(&table.encode()), Ok(table.top().header.clone()));
         let stored = table.encode();
         for cut in 0..stored.len() {
             assert_eq!(PartTable::decode(&stored[..cut]), Err(BadPartTable));

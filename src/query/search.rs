@@ -223,6 +223,15 @@ impl Question {
         self.root.any(&|test| matches!(test, Test::ModSeq(_)))
     }
 
+    /// True when it is about the day a message came, or was saved.
+    pub fn asks_for_arrival(&self) -> bool {
+        self.root.any(&|test| match test {
+            Test::ArrivedUntil(_) | Test::ArrivedFrom(_) => true,
+            Test::Before(of, _) | Test::On(of, _) | Test::Since(of, _) => *of != DateOf::Sent,
+            _ => false,
+        })
+    }
+
     /// Those of `uids` that it is asked of: a set it demands outright leaves out the others.
     pub fn within(&self, uids: UidRuns) -> UidRuns {
         let demanded = |node: &Node| match node {

@@ -305,6 +305,6 @@ fn line_of(view: &View, row: &Row, paged: Option<&PageRow>) -> MessageLine {
         uid: row.uid,
         size: row.size,
         flags: view.flags(row),
-        date: paged.and_then(|paged| paged.dates).map(|(date, _)| date),
+        date: paged.and_then(|paged| paged.dates).map(|dates| dates.arrived),
     }
 }

@@ -164,6 +164,18 @@ impl Framer {
         *self = Framer::new(self.limits);
     }
 
+    /// The next command, if the whole of it is here and it is one line without a literal. [`Framer::next`] gives it out.
+    pub fn peek(&self) -> Option<&[u8]> {
+        if !matches!(self.state, State::Line) || self.is_begun || self.line != self.start {
+            return None;
+        }
+        let rest = self.buffer.get(self.start..)?;
+        let line = &rest[..rest.iter().position(|b| *b == b'\n')?];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let is_plain = line.len() <= self.limits.line_bytes && announcement::read(line) == Announcement::None;
+        is_plain.then_some(line)
+    }
+
     /// The next thing that came. After [`Event::Literal`] it waits for a decision.
     // An iterator cannot lend what it owns.
     #[allow(clippy::should_implement_trait)]
@@ -414,7 +426,10 @@ mod tests {
             loop {
                 let text = String::from_utf8_lossy;
                 let mut decision = None;
-                match framer.next() {
+                let peeked = framer.peek().map(<[u8]>::to_vec);
+                let next = framer.next();
+                assert!(peeked.is_none_or(|line| next == Event::Line(&line)));
+                match next {
                     Event::NeedMore => break,
                     Event::Line(line) => all.push(format!("line {}", text(line))),
                     Event::Literal(literal) => {
@@ -511,7 +526,10 @@ mod tests {
     fn a_decision_is_waited_for_and_clear_forgets_all() {
         let mut framer = Framer::new(LIMITS);
         assert!(!framer.has_partial_command());
-        framer.feed(b"a {3}\r\nx");
+        framer.feed(b"a\r\na {3}\r\nx");
+        assert_eq!(framer.peek(), Some(&b"a"[..]));
+        assert_eq!(framer.next(), Event::Line(b"a"));
+        assert_eq!(framer.peek(), None);
         for _ in 0..2 {
             assert!(matches!(framer.next(), Event::Literal(Announced { octets: 3, .. })));
         }

@@ -30,7 +30,7 @@ pub async fn idle(session: &mut Session) -> Answer {
             Next::Done => return Ok(Done::default()),
             // iPhones send the next IDLE without a DONE: the first ends well, the second begins.
             Next::Idle(command) => {
-                session.queued = Some(command);
+                session.queued.push_back(command);
                 return Ok(Done::default());
             }
             Next::Other => return Err(bad("expected DONE")),

@@ -1,5 +1,6 @@
 //! SELECT, EXAMINE, CLOSE and UNSELECT (RFC 3501 §6.3.1, §6.3.2, §6.4.2, RFC 3691).
 
+use crate::imap::ahead::Ahead;
 use crate::imap::answer::{Answer, Done, Stop, bad, no, write_condition};
 use crate::imap::cmd::list::attributes_of;
 use crate::imap::selection::Selection;
@@ -71,6 +72,7 @@ pub async fn select(session: &mut Session, arguments: Select, is_examine: bool) 
         tells_recent: !enabled.rev2,
         own: Vec::new(),
         saved: UidRuns::new(),
+        ahead: Ahead::default(),
     };
     if let Some(known) = arguments.qresync.filter(|known| known.uid_validity == selection.view.uid_validity()) {
         resynchronise(&selection, session, known).await?;

@@ -74,6 +74,21 @@ async fn answer(mut cx: Selected<'_>, arguments: Fetch, cut: Option<(u64, u64)>)
     Ok(share.end(&mut cx.channel.out, Done::default()))
 }
 
+/// Begins to read for a FETCH of one message that will run soon. What cannot be said without waiting is left to it.
+pub fn begin(cx: Selected<'_>, arguments: &Fetch) {
+    if arguments.changed_since.is_some() || arguments.vanished || arguments.partial.is_some() {
+        return;
+    }
+    let Some(uids) = cx.selection.resolve(&arguments.set, arguments.uid).ok().filter(|uids| uids.count() == 1) else {
+        return;
+    };
+    let Some(row) = uids.first().and_then(|uid| cx.selection.view.row_at_hand(uid)) else { return };
+    let plan = Plan::new(arguments, false, cx.enabled);
+    if plan.wanted.is_anything() {
+        cx.selection.ahead.begin(&cx.selection.view, row, plan.wanted);
+    }
+}
+
 /// Tells rows of one span, first marking as read what is read.
 async fn tell(cx: &mut Selected<'_>, plan: &Plan, span: u32, rows: Vec<Row>) -> Result<Sent, Stop> {
     if !plan.sets_seen {

@@ -6,7 +6,7 @@ use super::plan::{Plan, SectionName, Slot};
 use crate::imap::answer::Stop;
 use crate::imap::session::Selected;
 use crate::imap::updates::{open, write_row_flags};
-use crate::mailstore::{Decoded, FlagTable, Page, PageRow, Piece, Row, without_nul};
+use crate::mailstore::{Dates, Decoded, FlagTable, Page, PageRow, Piece, Row, without_nul};
 use crate::message::body_without_extensions;
 use crate::types::{DateTime, UidRuns};
 use crate::wire::fetch::Items;
@@ -38,9 +38,13 @@ pub async fn send(cx: &mut Selected<'_>, plan: &Plan, rows: Vec<Row>, newly: &Ui
     if rows.is_empty() {
         return Ok(sent);
     }
-    let mut coming = Some(cx.selection.view.page(rows.clone(), 0, plan.wanted.clone()));
-    while let Some(page) = coming.take() {
-        let page = page.await?;
+    let begun = if let [row] = &rows[..] { cx.selection.ahead.take(row, &plan.wanted) } else { None };
+    let mut page = match begun {
+        Some(begun) => begun.await?,
+        None => cx.selection.view.page(rows.clone(), 0, plan.wanted.clone()).await?,
+    };
+    loop {
+        let mut coming = None;
         let here = at;
         at += page.rows.len();
         if at < rows.len() {
@@ -56,8 +60,11 @@ pub async fn send(cx: &mut Selected<'_>, plan: &Plan, rows: Vec<Row>, newly: &Ui
             items.close(&mut cx.channel.out);
         }
         cx.channel.flush_if_full().await?;
+        match coming {
+            Some(coming) => page = coming.await?,
+            None => return Ok(sent),
+        }
     }
-    Ok(sent)
 }
 
 fn write_short(
@@ -81,7 +88,7 @@ fn write_short(
         // RFC 3501 §6.4.5: when flags change because of the FETCH, they are part of its answer.
         write_row_flags(&mut items, cx.selection, out, table, row);
     }
-    let (arrived, saved) = found.dates.unwrap_or((DateTime::utc(0), 0));
+    let Dates { arrived, saved } = found.dates.unwrap_or(Dates { arrived: DateTime::utc(0), saved: 0 });
     for slot in &plan.slots {
         match slot {
             Slot::Flags => write_row_flags(&mut items, cx.selection, out, table, row),
