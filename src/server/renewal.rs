@@ -17,20 +17,17 @@ use crate::config;
 const OFF: Duration = Duration::from_secs(60);
 
 /// What tells two files of one name apart: device, number, size and time of the last change. `None`: it is not there.
-type Mark = Option<(u64, u64, u64, i64, i64)>;
+pub(super) type Mark = Option<(u64, u64, u64, i64, i64)>;
 
 /// Looks at the files for ever.
 pub(super) async fn watch(reloader: Arc<Reloader>) {
     let settings = |reloader: &Reloader| reloader.config.load().tls.clone();
-    let mut known = marks(&settings(&reloader));
     let mut failed: Option<Vec<Mark>> = None;
     loop {
         let every = settings(&reloader).watch_seconds;
         tokio::time::sleep(if every.is_zero() { OFF } else { every }).await;
         let tls = settings(&reloader);
-        if tls.watch_seconds.is_zero() {
-            continue;
-        }
+        let Some(known) = reloader.tls.marks().filter(|_| !tls.watch_seconds.is_zero()) else { continue };
         let now = match tokio::task::spawn_blocking(move || marks(&tls)).await {
             Ok(now) if now != known => now,
             _ => continue,
@@ -40,7 +37,7 @@ pub(super) async fn watch(reloader: Arc<Reloader>) {
         match read {
             Ok(()) => {
                 info!("the certificate has changed on the disk and was read again");
-                (known, failed) = (now, None);
+                failed = None;
             }
             // A new certificate whose key is still to come. It is tried again at every look, and told once.
             Err(fault) if failed.as_ref() != Some(&now) => {
@@ -61,7 +58,7 @@ impl Reloader {
 }
 
 /// Symbolic links are followed: ACME clients put a new file behind an old name.
-fn marks(tls: &config::Tls) -> Vec<Mark> {
+pub(super) fn marks(tls: &config::Tls) -> Vec<Mark> {
     let pairs = tls.additional.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
     [&tls.certificate, &tls.key, &tls.client_ca].into_iter().chain(pairs).map(|path| mark(path)).collect()
 }

@@ -23,6 +23,7 @@ use tokio_rustls::rustls::{self, ProtocolVersion, RootCertStore, ServerConfig, S
 use tokio_rustls::server::TlsStream;
 
 use self::certificates::Certificates;
+use super::renewal::{Mark, marks};
 use crate::auth::{ChannelBindings, certificate};
 use crate::config::Config;
 use crate::login::TlsFacts;
@@ -47,6 +48,8 @@ pub struct Tls {
 /// All that belongs to one reading of the files.
 struct Ready {
     server: Arc<ServerConfig>,
+    /// Of the files, from before they were read.
+    marks: Vec<Mark>,
     certificates: Arc<Certificates>,
 }
 
@@ -84,6 +87,8 @@ impl Tls {
             self.current.store(None);
             return Ok(());
         }
+        // First, so that what is exchanged meanwhile counts as another.
+        let marks = marks(&config.tls);
         let certificates = Arc::new(Certificates::read(&config.tls)?);
         let authorities = match config.tls.client_ca.as_os_str().is_empty() {
             true => Vec::new(),
@@ -91,7 +96,7 @@ impl Tls {
         };
         let verifier = client_verifier(&authorities)?;
         let server = server_config(certificates.clone(), verifier, self.tickets_for(authorities))?;
-        self.current.store(Some(Arc::new(Ready { server: Arc::new(server), certificates })));
+        self.current.store(Some(Arc::new(Ready { server: Arc::new(server), marks, certificates })));
         Ok(())
     }
 
@@ -101,6 +106,11 @@ impl Tls {
             *tickets = Tickets { producer: ticket_producer(), client_authorities: authorities };
         }
         tickets.producer.clone()
+    }
+
+    /// The marks of the files in use; `None`: there are none.
+    pub fn marks(&self) -> Option<Vec<Mark>> {
+        self.current.load().as_ref().map(|ready| ready.marks.clone())
     }
 
     /// True when there is a certificate.

@@ -325,3 +325,16 @@ async fn an_issuer_is_dialled_only_when_its_authority_is_trusted() {
     assert!(dial.dial("127.0.0.1", port, &files.path("cert.pem")).await.is_err(), "another name");
     assert!(dial.dial("localhost", port, &files.path("none.pem")).await.is_err(), "no authority");
 }
+
+/// The watch begins at any time after a start, so the marks are those of what was read.
+#[test]
+fn what_is_exchanged_after_it_was_read_is_another() {
+    let mut files = Files::new();
+    let config = files.config();
+    let tls = Tls::new(&config).expect("read");
+    assert_eq!(tls.marks(), Some(marks(&config.tls)));
+    files.renew();
+    assert_ne!(tls.marks(), Some(marks(&config.tls)));
+    tls.load(&config).expect("read again");
+    assert_eq!(tls.marks(), Some(marks(&config.tls)));
+}
