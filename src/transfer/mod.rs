@@ -12,6 +12,7 @@ pub mod maildir;
 pub mod mbox;
 mod names;
 pub mod outlet;
+mod sorter;
 pub mod talk;
 
 use std::fmt;

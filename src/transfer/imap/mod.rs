@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashSet};
 use self::answer::{Body, Fetched, Listed};
 use self::link::{Link, Untagged, string};
 use super::intake::{Arrival, Intake};
+use super::sorter::{Sorted, Sorter};
+use super::talk::MOST_KEYS;
 use super::{Stopped, keys, names};
 use crate::mailstore::ImportKey;
 use crate::types::date::DateTime;
@@ -123,7 +125,6 @@ fn import_folder(link: &mut Link, source: &Source, folder: &Folder, intake: &mut
         return Ok(());
     };
     let keeps_uids = intake.adopt(&folder.name, Some(UidValidity(uid_validity)), Some(folder.is_subscribed))?;
-    let sizes = sizes(link)?;
     let key = |uid: u32| {
         let fields: [&[u8]; 6] = [
             b"imap",
@@ -135,37 +136,69 @@ fn import_folder(link: &mut Link, source: &Source, folder: &Folder, intake: &mut
         ];
         keys::of(&fields)
     };
-    let keys: Vec<ImportKey> = sizes.iter().map(|(uid, _)| key(*uid)).collect();
-    let known = intake.known(&keys)?;
-    drop(keys);
-    intake.note_known(known.iter().filter(|is_known| **is_known).count() as u64);
-    let wanted: Vec<(u32, u64)> =
-        sizes.into_iter().zip(known).filter(|(_, is_known)| !is_known).map(|(message, _)| message).collect();
-    intake.watch().expect(wanted.iter().map(|(_, octets)| octets).sum());
-    let mut rest = wanted.as_slice();
-    while !rest.is_empty() {
-        let batch;
-        (batch, rest) = rest.split_at(batch_length(rest));
-        pull(link, label, batch, keeps_uids, &key, intake)?;
+    let mut wanted = unknown(sizes(link)?, &key, intake)?;
+    let (mut rest, mut last) = (Vec::new(), 0);
+    loop {
+        rest.extend(wanted.next_some(BATCH_MESSAGES - rest.len())?.iter().filter_map(|record| read_size(record)));
+        if rest.is_empty() {
+            break;
+        }
+        let batch: Vec<_> = rest.drain(..batch_length(&rest)).collect();
+        last = batch.last().map_or(last, |(uid, _)| *uid);
+        pull(link, label, &batch, keeps_uids, &key, intake)?;
     }
-    let last = wanted.last().map_or(0, |(uid, _)| *uid).saturating_add(1);
-    intake.finish(keeps_uids.then(|| opened.uid_next.unwrap_or(0).max(last)))
+    intake.finish(keeps_uids.then(|| opened.uid_next.unwrap_or(0).max(last.saturating_add(1))))
+}
+
+/// Those of the messages that were not taken before; what they weigh is told.
+fn unknown(mut sizes: Sorted, key: &dyn Fn(u32) -> ImportKey, intake: &mut Intake<'_>) -> Result<Sorted, Stopped> {
+    let (mut wanted, mut last) = (Sorter::default(), 0);
+    loop {
+        let records = sizes.next_some(MOST_KEYS)?;
+        if records.is_empty() {
+            return wanted.sorted();
+        }
+        let mut messages: Vec<(u32, u64)> = records.iter().filter_map(|record| read_size(record)).collect();
+        messages.retain(|(uid, _)| std::mem::replace(&mut last, *uid) != *uid);
+        let keys: Vec<ImportKey> = messages.iter().map(|(uid, _)| key(*uid)).collect();
+        for ((uid, octets), is_known) in messages.into_iter().zip(intake.known(&keys)?) {
+            if is_known {
+                intake.note_known(1);
+            } else {
+                intake.watch().expect(octets);
+                wanted.push(&size_record(uid, octets))?;
+            }
+        }
+    }
 }
 
 /// The UID and size of each message, ascending.
-fn sizes(link: &mut Link) -> Result<Vec<(u32, u64)>, Stopped> {
-    let mut sizes = BTreeMap::new();
+fn sizes(link: &mut Link) -> Result<Sorted, Stopped> {
+    let mut sizes = Sorter::default();
     let words: [&[u8]; 3] = [b"UID FETCH", b"1:*", b"(UID RFC822.SIZE)"];
     let ended = link.command(&words, &mut |_| Ok(()), &mut |untagged| {
         if let Untagged::Tokens(tokens) = untagged
             && let Some(Fetched { uid: Some(uid), size, .. }) = answer::fetched(&tokens)
         {
-            sizes.insert(uid, size.unwrap_or(0));
+            sizes.push(&size_record(uid, size.unwrap_or(0)))?;
         }
         Ok(())
     })?;
     ended.or_stop("UID FETCH")?;
-    Ok(sizes.into_iter().collect())
+    sizes.sorted()
+}
+
+/// A message as a record that sorts by UID; told of twice, by the larger size first.
+fn size_record(uid: u32, octets: u64) -> [u8; 12] {
+    let mut record = [0; 12];
+    record[..4].copy_from_slice(&uid.to_be_bytes());
+    record[4..].copy_from_slice(&(!octets).to_be_bytes());
+    record
+}
+
+fn read_size(record: &[u8]) -> Option<(u32, u64)> {
+    let (uid, octets) = record.split_first_chunk()?;
+    Some((u32::from_be_bytes(*uid), !u64::from_be_bytes(octets.try_into().ok()?)))
 }
 
 fn batch_length(messages: &[(u32, u64)]) -> usize {
@@ -263,5 +296,7 @@ mod tests {
         assert_eq!(batch_length(&[(1, BATCH_BYTES), (2, 1)]), 1);
         assert_eq!(batch_length(&[(1, u64::MAX), (2, u64::MAX)]), 1);
         assert_eq!(set_of(&[(1, 0), (2, 0), (3, 0), (7, 0), (u32::MAX, 0)]), "1:3,7,4294967295");
+        assert_eq!(read_size(&size_record(7, 9)), Some((7, 9)));
+        assert!(size_record(7, 9) < size_record(7, 0) && size_record(7, 0) < size_record(300, 9));
     }
 }
