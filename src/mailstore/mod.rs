@@ -179,13 +179,6 @@ impl MailStore {
         care::wait_for(self.check(id))
     }
 
-    /// Lets go of an account whose files are about to be deleted; its sessions have ended.
-    pub fn forget(&self, id: AccountId) {
-        if let Some(account) = guard(&self.shared.accounts).remove(&id) {
-            account.close_connections();
-        }
-    }
-
     /// Puts other configured limits in force, for all accounts that have none of their own.
     pub fn set_quota_defaults(&self, limits: QuotaLimits) {
         self.shared.set_quota_defaults(limits);

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
+use tokio::sync::Notify;
 
 use super::MOST_MESSAGE_BYTES;
 use super::talk::{self, Ask, Fate, HEAD_BYTES, MailboxLine, MessageLine, PIECE_BYTES, Tell};
@@ -21,8 +22,9 @@ const BATCH_BYTES: u64 = 4 << 20;
 /// The free room is looked at again after so many octets of one message.
 const LOOK_EVERY_BYTES: u64 = 16 << 20;
 
-/// Answers until the other side hangs up. An error is of the stream; what the store refuses is told over there.
-pub async fn serve<R, W>(store: &MailStore, account: &Account, reader: R, writer: W) -> io::Result<()>
+/// Answers until the other side hangs up, or `end` says that the account's user is gone. An error is of the stream; what
+/// the store refuses is told over there.
+pub async fn serve<R, W>(store: &MailStore, account: &Account, reader: R, writer: W, end: &Notify) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -37,21 +39,34 @@ where
         if reader.buffer().len() < HEAD_BYTES {
             host.out.writer.flush().await?;
         }
-        let mut head = [0; HEAD_BYTES];
-        match reader.read_exact(&mut head).await {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-            Err(error) => return Err(error),
-        }
-        let (letter, length) = talk::head(head).ok_or_else(no_frame)?;
-        fields.resize(length, 0);
-        reader.read_exact(&mut fields).await?;
-        let ask = Ask::read(letter, &fields).ok_or_else(no_frame)?;
+        // Between two questions nothing is half done: here is where an end is clean.
+        let asked = tokio::select! {
+            biased;
+            () = end.notified() => {
+                let why = "the user was removed while this ran";
+                return host.fail(why.to_owned()).await;
+            }
+            asked = next_ask(&mut reader, &mut fields) => asked?,
+        };
+        let Some(ask) = asked else { return Ok(()) };
         if let Err(error) = host.obey(ask).await? {
-            host.out.tell(&Tell::Failed(error.to_string())).await?;
-            return host.out.writer.flush().await;
+            return host.fail(error.to_string()).await;
         }
     }
+}
+
+/// The next question; `None`: the other side hung up.
+async fn next_ask<R: AsyncRead + Unpin>(reader: &mut BufReader<R>, fields: &mut Vec<u8>) -> io::Result<Option<Ask>> {
+    let mut head = [0; HEAD_BYTES];
+    match reader.read_exact(&mut head).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let (letter, length) = talk::head(head).ok_or_else(no_frame)?;
+    fields.resize(length, 0);
+    reader.read_exact(fields).await?;
+    Ask::read(letter, fields).ok_or_else(no_frame).map(Some)
 }
 
 fn no_frame() -> io::Error {
@@ -116,6 +131,12 @@ struct Intake {
 }
 
 impl<W: AsyncWrite + Unpin> Host<'_, W> {
+    /// The last word.
+    async fn fail(&mut self, why: String) -> io::Result<()> {
+        self.out.tell(&Tell::Failed(why)).await?;
+        self.out.writer.flush().await
+    }
+
     async fn obey(&mut self, ask: Ask) -> Outcome {
         match ask {
             Ask::Adopt { name, uid_validity, is_subscribed } => {
