@@ -80,6 +80,9 @@ pub(super) struct Server {
     /// Read the password there from standard input instead of asking for it
     #[arg(long)]
     password_stdin: bool,
+    /// Delete here what was deleted there since it was taken, unless it was changed here; `undelete` brings it back
+    #[arg(long)]
+    delete_gone: bool,
     /// The authorities whose certificates are believed, as PEM
     #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
     ca: PathBuf,
@@ -99,7 +102,11 @@ pub(super) fn from_imap(server: &Server, target: &Target, place: &Place) -> Resu
     let password = password.map_err(Failure::Failed)?;
     take(target, &config, |below, intake| {
         let mut link = server.connect(&password)?;
-        let source = Source { host: server.host.to_ascii_lowercase(), user: server.login.clone() };
+        let source = Source {
+            host: server.host.to_ascii_lowercase(),
+            user: server.login.clone(),
+            deletes_gone: server.delete_gone,
+        };
         imap::import(&mut link, &source, below, intake)
     })
 }

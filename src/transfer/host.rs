@@ -11,7 +11,7 @@ use super::MOST_MESSAGE_BYTES;
 use super::talk::{self, Ask, Fate, HEAD_BYTES, MailboxLine, MessageLine, PIECE_BYTES, Tell};
 use crate::mailstore::{
     Account, Adopt, Draft, Error, ImportKey, ImportOutcome, ImportedMessage, MailStore, NewMessage, PageRow, Piece,
-    Row, View, Wanted, WantedSection,
+    Row, SourceId, View, Wanted, WantedSection,
 };
 use crate::types::date::DateTime;
 use crate::types::{FlagSet, MailboxName, SectionText, Uid, UidValidity};
@@ -31,7 +31,7 @@ where
 {
     let writer = BufWriter::with_capacity(PIECE_BYTES, writer);
     let out = Outgoing { writer, frame: Vec::new() };
-    let mut host = Host { store, account, out, has_begun: false, target: None, intake: None };
+    let mut host = Host { store, account, out, has_begun: false, target: None, source: None, intake: None };
     let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
     let mut fields = Vec::new();
     loop {
@@ -115,6 +115,8 @@ struct Host<'a, W> {
     has_begun: bool,
     /// The mailbox messages go to, and the UIDVALIDITY under which their UIDs are kept.
     target: Option<(MailboxName, Option<UidValidity>)>,
+    /// The folder of another server they come from, if its changes are followed.
+    source: Option<SourceId>,
     intake: Option<Intake>,
 }
 
@@ -146,6 +148,7 @@ impl<W: AsyncWrite + Unpin> Host<'_, W> {
                 }
                 let adopted =
                     store!(self.account.adopt(Adopt { name: name.clone(), uid_validity, is_subscribed }).await);
+                self.source = None;
                 self.target = Some((name, adopted.keeps_uids.then_some(adopted.uid_validity)));
                 self.out.tell(&Tell::Adopted { keeps_uids: adopted.keeps_uids }).await?;
             }
@@ -153,6 +156,27 @@ impl<W: AsyncWrite + Unpin> Host<'_, W> {
                 let Some((mailbox, _)) = &self.target else { return Err(no_frame()) };
                 let known = store!(self.account.imported(mailbox, keys).await);
                 self.out.tell(&Tell::Known(known)).await?;
+            }
+            Ask::Follow(key) => {
+                let Some((mailbox, _)) = &self.target else { return Err(no_frame()) };
+                let following = store!(self.account.follow(mailbox, key).await);
+                self.source = Some(following.source);
+                self.out.tell(&Tell::Mark(following.mark)).await?;
+            }
+            Ask::Flags(flags) => {
+                let (mailbox, source) = self.followed()?;
+                let followed = store!(self.account.follow_flags(mailbox, source, flags).await);
+                self.out.tell(&Tell::Followed(followed)).await?;
+            }
+            Ask::Gone { from, to, present } => {
+                let (mailbox, source) = self.followed()?;
+                let followed = store!(self.account.follow_gone(mailbox, source, (from, to), present).await);
+                self.out.tell(&Tell::Followed(followed)).await?;
+            }
+            Ask::Mark(mark) => {
+                store!(self.settle().await?);
+                let (_, source) = self.followed()?;
+                store!(self.account.followed_up_to(source, mark).await);
             }
             Ask::Octets(octets) => store!(self.take_in(&octets).await),
             Ask::Discard => {
@@ -172,6 +196,13 @@ impl<W: AsyncWrite + Unpin> Host<'_, W> {
             Ask::Read(name) => store!(self.read(&name).await?),
         }
         Ok(Ok(()))
+    }
+
+    fn followed(&self) -> io::Result<(&MailboxName, SourceId)> {
+        match (&self.target, self.source) {
+            (Some((mailbox, _)), Some(source)) => Ok((mailbox, source)),
+            _ => Err(no_frame()),
+        }
     }
 
     /// Takes in octets. A message that is too large is read past; a full disk is the end.
@@ -205,7 +236,7 @@ impl<W: AsyncWrite + Unpin> Host<'_, W> {
                 intake.batch_bytes += draft.octets();
                 let prepared = store!(draft.finish().await);
                 let message = NewMessage { prepared, flags, internal_date: date };
-                intake.batch.push(ImportedMessage { key, uid, message });
+                intake.batch.push(ImportedMessage { key, uid, source: self.source, message });
                 None
             }
         };

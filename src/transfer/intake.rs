@@ -6,7 +6,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 
 use super::talk::{self, Ask, Fate, HEAD_BYTES, PIECE_BYTES, Tell};
 use super::{Stopped, Tally, Watch, names};
-use crate::mailstore::ImportKey;
+use crate::mailstore::{Followed, ImportKey};
 use crate::types::date::DateTime;
 use crate::types::{FlagSet, MailboxName, Uid, UidValidity};
 
@@ -190,6 +190,44 @@ impl<'a> Intake<'a> {
             }
         }
         Ok(all)
+    }
+
+    /// Begins to follow the folder with this key; gives the HIGHESTMODSEQ up to which it was followed before, or 0.
+    pub fn follow(&mut self, key: ImportKey) -> Result<u64, Stopped> {
+        self.line.ask(&Ask::Follow(key))?;
+        match self.answer()? {
+            Tell::Mark(mark) => Ok(mark),
+            _ => Err(out_of_turn()),
+        }
+    }
+
+    /// Gives messages that were taken before the flags they have at the source, by their UIDs there.
+    pub fn flags(&mut self, messages: Vec<(u32, FlagSet)>) -> Result<(), Stopped> {
+        let followed = self.followed(&Ask::Flags(messages))?;
+        self.tally.changed += followed.done;
+        self.tally.kept += followed.kept;
+        Ok(())
+    }
+
+    /// Says which UIDs between two the source has; what was taken of others there is removed.
+    pub fn gone(&mut self, from: u32, to: u32, present: Vec<u32>) -> Result<(), Stopped> {
+        let followed = self.followed(&Ask::Gone { from, to, present })?;
+        self.tally.gone += followed.done;
+        self.tally.kept += followed.kept;
+        Ok(())
+    }
+
+    /// All changes of the folder up to this HIGHESTMODSEQ were followed.
+    pub fn mark(&mut self, mark: u64) -> Result<(), Stopped> {
+        self.line.ask(&Ask::Mark(mark))
+    }
+
+    fn followed(&mut self, ask: &Ask) -> Result<Followed, Stopped> {
+        self.line.ask(ask)?;
+        match self.answer()? {
+            Tell::Followed(followed) => Ok(followed),
+            _ => Err(out_of_turn()),
+        }
     }
 
     /// Counts messages that were found to be known.

@@ -2,7 +2,7 @@
 //! `transfer.rs`.
 
 use crate::server::Server;
-use crate::transfer::{PASSWORD, by_imap, path, run, server, told, write};
+use crate::transfer::{PASSWORD, Session, by_imap, liar, path, run, server, told, write};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -75,4 +75,91 @@ fn a_user_is_not_half_removed_under_an_import_without_a_server() {
     let (code, said) = run(&server, &["user", "remove", "ada", "--delete-mail"]);
     assert!(code == 0 && said.contains("the mail was deleted"), "{said}");
     assert_eq!(accounts(&server), Vec::<String>::new());
+}
+
+#[test]
+fn a_second_pass_follows_what_changed_at_the_source() {
+    let source = server(&["ada"]);
+    let target = server(&["bert"]);
+    let (host, port) = source.addresses().plain.rsplit_once(':').expect("a port");
+    let pull = |more: &[&str]| run(&target, &[&by_imap("bert", (host, port), "none", "ada")[..], more].concat());
+    let mut ada = Session::of(&source, "ada");
+    for n in 1..=5 {
+        let octets = format!("Subject: {n}\r\n\r\n");
+        ada.append("INBOX", "", "03-Jan-1996 01:05:34 +0130", octets.as_bytes());
+    }
+    assert_eq!(pull(&[]).0, 0);
+    ada.ask("SELECT INBOX");
+    let mut bert = Session::of(&target, "bert");
+    bert.ask("SELECT INBOX");
+    // What only one side changed, what both did, and what is gone there.
+    ada.ask("STORE 1 +FLAGS (\\Seen $Work)");
+    ada.ask("STORE 2,4 +FLAGS (\\Flagged)");
+    bert.ask("STORE 2,5 +FLAGS (\\Answered)");
+    ada.ask("STORE 3,5 +FLAGS (\\Deleted)");
+    ada.ask("EXPUNGE");
+    let (code, said) = pull(&[]);
+    let wanted = "3 taken before; flags of 2 brought up to date; 1 left alone that was changed here";
+    assert!(code == 0 && said.contains(wanted), "{said}");
+    let flags = |bert: &mut Session| -> Vec<String> {
+        let lines = bert.messages("INBOX").into_iter();
+        lines.map(|line| line.split("FLAGS (").nth(1).and_then(|l| l.split(')').next()).unwrap_or("").into()).collect()
+    };
+    let seen = ["$Work \\\\Seen", "\\\\Answered", "", "\\\\Flagged", "\\\\Answered"];
+    assert_eq!(flags(&mut bert), seen);
+    // What was followed may be followed again, also by a session that saw the change here.
+    ada.ask("STORE 1 -FLAGS (\\Seen)");
+    let (_, said) = pull(&[]);
+    assert!(said.contains("3 taken before; flags of 1 brought up to date\n"), "{said}");
+    let (_, said) = pull(&[]);
+    assert!(said.contains("3 taken before\n"), "nothing is left to do: {said}");
+    assert_eq!(flags(&mut bert).len(), 5, "what is gone there stays here unless somebody says so");
+    let (code, said) = pull(&["--delete-gone"]);
+    assert!(code == 0 && said.contains("; 1 deleted there and now here; 1 left alone"), "{said}");
+    assert_eq!(flags(&mut bert).len(), 4);
+    let (code, said) = run(&target, &["undelete", "bert"]);
+    assert!(code == 0 && said.contains("1 message came back into INBOX"), "{said}");
+    let (_, said) = pull(&["--delete-gone"]);
+    assert!(!said.contains("deleted there"), "what was brought back is his own: {said}");
+    assert_eq!(flags(&mut bert).len(), 5);
+    let (code, said) = run(&target, &["check"]);
+    assert_eq!(code, 0, "{said}");
+}
+
+/// A source without CONDSTORE that has two messages at first.
+const FIRST: [&str; 10] = [
+    "* OK hi\r\n",
+    "* CAPABILITY IMAP4rev1\r\np1 OK\r\n",
+    "p2 OK\r\n",
+    "* CAPABILITY IMAP4rev1\r\np3 OK\r\n",
+    "* LIST () \"/\" INBOX\r\np4 OK\r\n",
+    "p5 OK\r\n",
+    "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\np6 OK\r\n",
+    "* 1 FETCH (UID 1 RFC822.SIZE 4)\r\n* 2 FETCH (UID 2 RFC822.SIZE 4)\r\np7 OK\r\n",
+    "* 1 FETCH (UID 1 FLAGS () BODY[] {4}\r\nA: b)\r\n* 2 FETCH (UID 2 FLAGS () BODY[] {4}\r\nC: d)\r\np8 OK\r\n",
+    "p9 OK\r\n",
+];
+
+#[test]
+fn a_source_without_condstore_is_followed_and_one_that_hides_messages_deletes_nothing() {
+    let target = server(&["ada"]);
+    let second = |sizes: &'static str, flags: &'static str| -> &'static [&'static str] {
+        let mut answers = FIRST;
+        (answers[7], answers[8]) = (sizes, flags);
+        Box::leak(Box::new(answers))
+    };
+    let pull = |answers: &'static [&'static str]| {
+        let port = liar(answers).to_string();
+        run(&target, &[&by_imap("ada", ("127.0.0.1", &port), "none", "x")[..], &["--delete-gone"]].concat())
+    };
+    let (code, said) = pull(&FIRST);
+    assert!(said.contains("taken: 2 messages"), "{code} {said}");
+    let (_, said) =
+        pull(second(FIRST[7], "* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n* 2 FETCH (FLAGS () UID 2)\r\np8 OK\r\n"));
+    assert!(said.contains("2 taken before; flags of 1 brought up to date\n"), "{said}");
+    let (code, said) =
+        pull(second("* 2 FETCH (UID 2 RFC822.SIZE 4)\r\np7 OK\r\n", "* 2 FETCH (UID 2 FLAGS ())\r\np8 OK\r\n"));
+    assert!(code == 1 && said.contains("shows fewer messages than it has; nothing was deleted here"), "{said}");
+    let mut ada = Session::of(&target, "ada");
+    assert!(ada.status("INBOX").contains("MESSAGES 2"));
 }

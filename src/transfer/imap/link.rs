@@ -80,7 +80,8 @@ impl Link {
         ended.or_stop("CAPABILITY")
     }
 
-    fn has(&self, capability: &str) -> bool {
+    /// Whether the server offers this.
+    pub fn has(&self, capability: &str) -> bool {
         self.capabilities.iter().any(|word| word == capability)
     }
 

@@ -74,7 +74,7 @@ fn answers(input: &[u8]) {
     let octets: usize = tokens.iter().filter_map(|token| token.octets()).map(<[u8]>::len).sum();
     assert!(octets <= input.len(), "tokens are made of what was there");
     let _ = (answer::listed(&tokens), answer::fetched(&tokens), answer::is_body(&tokens));
-    let _ = answer::code(input, "UIDVALIDITY");
+    let _: Option<u32> = answer::code(input, "UIDVALIDITY");
 }
 
 /// Line ends go out and come back, in any pieces.
