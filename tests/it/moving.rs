@@ -163,3 +163,60 @@ fn a_source_without_condstore_is_followed_and_one_that_hides_messages_deletes_no
     let mut ada = Session::of(&target, "ada");
     assert!(ada.status("INBOX").contains("MESSAGES 2"));
 }
+
+/// A token of the issuer that the server believes, for this address.
+fn token(key: &ring::signature::Ed25519KeyPair, address: &str) -> String {
+    use base64::Engine;
+    let encode = |octets: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(octets);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let claims = format!(
+        r#"{{"iss":"https://id.example","aud":"mail","exp":{},"email":"{address}","email_verified":true}}"#,
+        now + 600
+    );
+    let signed = format!("{}.{}", encode(br#"{"alg":"EdDSA","kid":"ed"}"#), encode(claims.as_bytes()));
+    format!("{signed}.{}", encode(key.sign(signed.as_bytes()).as_ref()))
+}
+
+#[test]
+fn a_source_is_opened_with_a_proof_or_with_a_token() {
+    use base64::Engine;
+    use ring::signature::KeyPair;
+    let folder = tempfile::tempdir().expect("a folder");
+    let pkcs8 = ring::signature::Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new()).expect("a key");
+    let key = ring::signature::Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("a key");
+    let public = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(key.public_key());
+    let jwks = folder.path().join("jwks.json");
+    write(&jwks, format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"ed","x":"{public}"}}]}}"#).as_bytes());
+    let source = Server::start_with(&[
+        "login.failure_delay_seconds = 0".to_owned(),
+        "oauth.issuer = \"https://id.example\"".to_owned(),
+        "oauth.audience = \"mail\"".to_owned(),
+        format!("oauth.jwks_file = {:?}", path(&jwks)),
+    ])
+    .unwrap_or_else(|error| panic!("{error}"));
+    source.add_user("ada@example.org", PASSWORD).expect("added");
+    let target = server(&["bert"]);
+    let (_, port) = source.addresses().tls.rsplit_once(':').expect("a port");
+    let ca = source.beside("cert.pem");
+    let pull = |more: &[&str], input: &[u8]| {
+        let how = ["import", "imap", "bert", "--host", "localhost", "--port", port, "--ca", path(&ca)];
+        let all = [&how[..], &["--login", "ada@example.org"], more].concat();
+        told(target.run(&all, input).expect("ran"))
+    };
+    let logged = |how: &str| source.log().lines().any(|line| line.contains("logged in") && line.contains(how));
+    let (code, said) = pull(&["--password-stdin"], PASSWORD.as_bytes());
+    assert!(code == 0 && logged("SCRAM-SHA-256"), "{said}{}", source.log());
+    assert!(!logged("PLAIN"));
+    let (code, said) = pull(&["--password-stdin"], b"wrong");
+    assert!(code == 1 && said.contains("does not let ada@example.org in"), "{said}");
+    let good = token(&key, "ada@example.org");
+    let (code, said) = pull(&["--token-stdin"], format!("{good}\n").as_bytes());
+    assert!(code == 0 && logged("OAUTHBEARER"), "{said}{}", source.log());
+    let file = folder.path().join("token");
+    write(&file, token(&key, "other@example.org").as_bytes());
+    let (code, said) = pull(&["--token-file", path(&file)], b"");
+    assert!(code == 1 && said.contains("does not let ada@example.org in"), "{said}");
+    let (code, said) = pull(&["--token-stdin"], b"two words");
+    assert!(code == 1 && said.contains("that is no access token"), "{said}");
+    assert!(!source.log().contains(&good[good.len() - 40..]), "no token in the log");
+}
