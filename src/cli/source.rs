@@ -141,7 +141,7 @@ fn take(
         Some(name) => Some(MailboxName::new(name).map_err(|bad| Failure::Failed(format!("{name}: {bad}")))?),
     };
     let ended = with_account(config, &target.user, |line| {
-        let mut progress = Progress::new();
+        let mut progress = Progress::new().ended_by_interrupt("the same command goes on from here");
         let mut intake = Intake::new(line, &mut progress);
         let outcome = work(below.as_ref(), &mut intake);
         let tally = intake.tally();

@@ -57,6 +57,29 @@ fn an_import_ends_when_its_user_is_removed_and_leaves_nothing() {
 }
 
 #[test]
+fn an_interrupted_import_says_so_and_a_piped_one_writes_plain_lines() {
+    const MESSAGES: usize = 20_000;
+    let server = server(&["ada"]);
+    let root = server.beside("Maildir");
+    for n in 0..MESSAGES {
+        write(&root.join(format!("cur/{n}.m.host:2,S")), format!("Subject: {n}\n\n\u{0}\n").as_bytes());
+    }
+    let mut import = begin(&server, &["import", "maildir", "ada", path(&root)]);
+    // Its first line: a message with a NUL was sent, so it listens for the interrupt.
+    let mut output = std::io::BufReader::new(import.stdout.take().expect("piped"));
+    std::io::BufRead::read_line(&mut output, &mut String::new()).expect("a line");
+    let interrupt = Command::new("kill").args(["-INT", &import.id().to_string()]).status();
+    assert!(interrupt.expect("kill is there").success());
+    drop(output);
+    let (code, said) = told(import.wait_with_output().expect("ended"));
+    assert!(code == 130 && said.ends_with("stopped: the same command goes on from here\n"), "{code} {said}");
+    let (code, said) = run(&server, &["import", "maildir", "ada", path(&root)]);
+    assert_eq!(code, 0);
+    assert!(!said.contains('\x1b') && !said.contains('\r') && said.ends_with('\n'), "no bar in a file");
+    assert!(Session::of(&server, "ada").status("INBOX").contains(&format!("MESSAGES {MESSAGES}")));
+}
+
+#[test]
 fn a_user_is_not_half_removed_under_an_import_without_a_server() {
     let mut server = server(&["ada"]);
     server.terminate().expect("ended");
