@@ -5,6 +5,7 @@
 pub mod app_password;
 pub mod bearer;
 pub mod certificate;
+pub mod client;
 pub mod der;
 pub mod external;
 pub mod imported;

@@ -16,7 +16,7 @@ use crate::types::Secret;
 /// Cyrus SASL, which mbsync uses, refuses 100,000 (docs/clients.md).
 pub const ITERATIONS: u32 = 65_536;
 /// The most iterations read back: the client computes them, but `matches` does too.
-const MOST_ITERATIONS: u32 = 10_000_000;
+pub(super) const MOST_ITERATIONS: u32 = 10_000_000;
 /// Octets of a salt.
 pub const SALT_OCTETS: usize = 16;
 const SCHEME: &str = "SCRAM-SHA-256";

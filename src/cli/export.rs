@@ -53,7 +53,7 @@ fn export(user: &str, directory: &Path, place: &Place, write: Write) -> Result<(
         Err(error) => return Err(Failure::Failed(format!("{}: {error}", directory.display()))),
     }
     let ended = with_account(&config, user, |line| {
-        let mut progress = Progress::new();
+        let mut progress = Progress::new().ended_by_interrupt("begin again in another directory");
         let mut outlet = Outlet::new(line);
         let outcome = outlet.list().and_then(|mailboxes| write(directory, &mailboxes, &mut outlet, &mut progress));
         match outcome {

@@ -27,8 +27,11 @@ pub(super) fn lines(config: &Config, user: &str) -> Vec<String> {
     lines
 }
 
-/// The first name of the certificate that clients elsewhere could use, else the machine's own.
+/// What the operator says, else the first name of the certificate that clients elsewhere could use, else the machine's own.
 fn server_name(config: &Config) -> String {
+    if !config.clients.imap_host.is_empty() {
+        return config.clients.imap_host.clone();
+    }
     let names = if config.needs_tls() { tls::names(&config.tls.certificate) } else { Vec::new() };
     let is_useful = |name: &String| name.contains('.') && !name.starts_with("*.");
     names.into_iter().find(is_useful).unwrap_or_else(|| {
@@ -58,6 +61,9 @@ mod tests {
         let expected = "In the mail program:\n  server     mail.example.org\n  IMAP       port 993, SSL/TLS\n    or else  \
                         port 143, STARTTLS\n  user name  anna\n";
         assert!(told.starts_with(expected), "{told}");
+        config.clients.imap_host = "imap.example.org".into();
+        let told = lines(&config, "anna");
+        assert_eq!(told[1], "  server     imap.example.org", "the operator knows best");
         let text = "[[listen]]\naddress = \"127.0.0.1:1143\"\nsecurity = \"none\"\n";
         let config = Config::parse(Path::new("p.toml"), text).expect("fine");
         assert!(

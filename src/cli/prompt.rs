@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::auth::MOST_PASSWORD_OCTETS;
+use crate::auth::bearer::MOST_TOKEN_OCTETS;
 use crate::types::Secret;
 
 /// Reads a password from standard input: all of it but one line end at the very end.
@@ -24,6 +25,20 @@ fn read_piped(input: impl Read) -> Result<Secret, String> {
         octets.pop();
     }
     Ok(Secret::new(octets))
+}
+
+/// Reads an access token: visible characters, and white space around them that means nothing.
+pub(super) fn token(input: impl Read) -> Result<Secret, String> {
+    let mut octets = Vec::with_capacity(MOST_TOKEN_OCTETS + 1);
+    let most = MOST_TOKEN_OCTETS as u64 + 1;
+    input.take(most).read_to_end(&mut octets).map_err(|error| format!("cannot read the token: {error}"))?;
+    let token = Secret::new(octets.trim_ascii());
+    octets.fill(0);
+    // RFC 6750 §2.1: b64token. Anything else would end the field it stands in.
+    match token.reveal().iter().all(u8::is_ascii_graphic) && (1..=MOST_TOKEN_OCTETS).contains(&token.reveal().len()) {
+        true => Ok(token),
+        false => Err("that is no access token: one line of visible characters is".into()),
+    }
 }
 
 /// Asks once on the terminal: for a password that is in use already.

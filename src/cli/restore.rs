@@ -20,7 +20,7 @@ use crate::mailstore::take_in::Target;
 pub(super) struct RestoreLine {
     /// The directory of the backup
     dir: PathBuf,
-    /// Whose mail; a user that is gone is made again with the old password
+    /// Whose mail; a user that is gone is made again with the old passwords and aliases
     #[arg(required_unless_present = "all")]
     user: Option<String>,
     /// Only this folder and those below it, beside what is there
@@ -78,7 +78,7 @@ pub(super) fn restore(line: RestoreLine) -> Result<(), Failure> {
             if !line.yes && !prompt::agrees(&format!("There is no user {target}; make it?")).map_err(Failure::Failed)? {
                 return Err(Failure::Failed("nothing was done".into()));
             }
-            make_user(&here, target, &old, &config)?
+            make_user(&here, target, (&kept.open().map_err(Failure::Failed)?, &old), &config)?
         }
     };
     drop((kept, here));
@@ -89,20 +89,59 @@ fn order<'a>(source: &'a Source, data_dir: &'a std::path::Path, old: &UserRecord
     Order { source, data_dir, from: old.account, to: user.account, name: &user.name, now_secs: now_secs() }
 }
 
-/// A user who is gone comes back with the password he had.
-fn make_user(here: &Directory, name: &str, old: &UserRecord, config: &Config) -> Result<UserRecord, Failure> {
+/// A user who is gone comes back with the password he had, and under his own name with all that was his.
+fn make_user(
+    here: &Directory,
+    name: &str,
+    (kept, old): (&Directory, &UserRecord),
+    config: &Config,
+) -> Result<UserRecord, Failure> {
     let name = names::canonical(name).map_err(Failure::of)?;
     let mut user = here.add_user(&name, &old.credentials).map_err(Failure::of)?;
     if old.is_disabled {
         user = here.set_disabled(&name, true).map_err(Failure::of)?;
+    }
+    say(&format!("added {name} with the password of {}", old.name));
+    match name == old.name {
+        true => bring_back(here, kept, old)?,
+        // They are ways to somebody else, and mail for him must not come here.
+        false => say("app passwords, aliases and the right to act for others stay with that name"),
     }
     match client::ask(&config.data_dir, &Request::DirectoryChanged, |_| {}) {
         Ok(_) | Err(AskError::NotRunning) => {}
         // The user is there all the same; only what the server remembers of the name may be old for a while.
         Err(error) => say(&format!("the running server was not told: {error}")),
     }
-    say(&format!("added {name} with the password of {}; app passwords and aliases have to be made anew", old.name));
     Ok(user)
+}
+
+/// App passwords, aliases and the right to act for others, of a user who was made again just now. Whatever was given to
+/// somebody else since the backup stays as it is, and is told.
+fn bring_back(here: &Directory, kept: &Directory, old: &UserRecord) -> Result<(), Failure> {
+    let name = &old.name;
+    for password in &old.app_passwords {
+        here.add_app_password(name, password).map_err(Failure::of)?;
+        say(&format!("the app password of {} is valid again", password.device));
+    }
+    if old.is_master {
+        here.set_master(name, true).map_err(Failure::of)?;
+        say(&format!("{name} may act for all others again"));
+    }
+    for alias in kept.aliases().map_err(Failure::of)? {
+        if !alias.users.contains(name) {
+            continue;
+        }
+        let now = here.alias_users(&alias.name).map_err(Failure::of)?;
+        if let Some(newer) = now.iter().find(|user| !alias.users.contains(&user.name)) {
+            say(&format!("the alias {} is left as it is: it was given to {} since", alias.name, newer.name));
+            continue;
+        }
+        match here.add_alias(&alias.name, std::slice::from_ref(name)) {
+            Ok(()) => say(&format!("the alias {} leads to {name} again", alias.name)),
+            Err(error) => say(&format!("the alias {} is left as it is: {error}", alias.name)),
+        }
+    }
+    Ok(())
 }
 
 fn restore_one(config: &Config, order: &Order<'_>, is_agreed: bool) -> Result<(), Failure> {

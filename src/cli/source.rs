@@ -1,5 +1,6 @@
 //! Where mail comes from: `pillarbox import maildir`, `mbox` and `imap`, and `pillarbox try --mail`.
 
+use std::fs::File;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,12 +13,12 @@ use crate::config::Config;
 use crate::control::{AskError, client};
 use crate::server::tls::TlsDial;
 use crate::server::transfer::at_rest;
-use crate::transfer::imap::link::{Link, Wire, start_tls};
+use crate::transfer::imap::link::{Key, Link, Wire, start_tls};
 use crate::transfer::imap::{self, Source};
 use crate::transfer::intake::{Intake, Line};
 use crate::transfer::mbox::reader::Quoting;
 use crate::transfer::{Stopped, maildir, mbox};
-use crate::types::{MailboxName, Secret};
+use crate::types::MailboxName;
 
 /// How long a server may take to answer, and to be reached.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -80,6 +81,15 @@ pub(super) struct Server {
     /// Read the password there from standard input instead of asking for it
     #[arg(long)]
     password_stdin: bool,
+    /// Read an access token of OAuth 2.0 from standard input instead of a password
+    #[arg(long, conflicts_with = "password_stdin")]
+    token_stdin: bool,
+    /// Read an access token of OAuth 2.0 from this file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["password_stdin", "token_stdin"])]
+    token_file: Option<PathBuf>,
+    /// Delete here what was deleted there since it was taken, unless it was changed here; `undelete` brings it back
+    #[arg(long)]
+    delete_gone: bool,
     /// The authorities whose certificates are believed, as PEM
     #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
     ca: PathBuf,
@@ -95,11 +105,14 @@ pub(super) fn from_mbox(path: &Path, dialect: Dialect, target: &Target, place: &
 
 pub(super) fn from_imap(server: &Server, target: &Target, place: &Place) -> Result<(), Failure> {
     let config = place.load()?;
-    let password = if server.password_stdin { prompt::from_stdin() } else { prompt::ask_once() };
-    let password = password.map_err(Failure::Failed)?;
+    let key = server.key().map_err(Failure::Failed)?;
     take(target, &config, |below, intake| {
-        let mut link = server.connect(&password)?;
-        let source = Source { host: server.host.to_ascii_lowercase(), user: server.login.clone() };
+        let mut link = server.connect(&key)?;
+        let source = Source {
+            host: server.host.to_ascii_lowercase(),
+            user: server.login.clone(),
+            deletes_gone: server.delete_gone,
+        };
         imap::import(&mut link, &source, below, intake)
     })
 }
@@ -128,7 +141,7 @@ fn take(
         Some(name) => Some(MailboxName::new(name).map_err(|bad| Failure::Failed(format!("{name}: {bad}")))?),
     };
     let ended = with_account(config, &target.user, |line| {
-        let mut progress = Progress::new();
+        let mut progress = Progress::new().ended_by_interrupt("the same command goes on from here");
         let mut intake = Intake::new(line, &mut progress);
         let outcome = work(below.as_ref(), &mut intake);
         let tally = intake.tally();
@@ -149,8 +162,21 @@ pub(super) fn with_account<T>(config: &Config, user: &str, work: impl FnOnce(Lin
 }
 
 impl Server {
+    /// What it is opened with.
+    fn key(&self) -> Result<Key, String> {
+        match &self.token_file {
+            Some(file) => {
+                let trouble = |error: std::io::Error| format!("{}: {error}", file.display());
+                prompt::token(File::open(file).map_err(trouble)?).map(Key::Token)
+            }
+            None if self.token_stdin => prompt::token(std::io::stdin().lock()).map(Key::Token),
+            None if self.password_stdin => prompt::from_stdin().map(Key::Password),
+            None => prompt::ask_once().map(Key::Password),
+        }
+    }
+
     /// Connects and logs in.
-    fn connect(&self, password: &Secret) -> Result<Link, Stopped> {
+    fn connect(&self, key: &Key) -> Result<Link, Stopped> {
         let port = self.port.unwrap_or(if self.security == Security::Tls { 993 } else { 143 });
         let trouble = |error: std::io::Error| Stopped::Outside(format!("{}:{port}: {error}", self.host));
         let mut tcp = self.dial(port).map_err(trouble)?;
@@ -162,7 +188,7 @@ impl Server {
                 Link::begin(self.encrypt(tcp).map_err(trouble)?, true)?
             }
         };
-        link.log_in(&self.login, password)?;
+        link.log_in(&self.login, key)?;
         Ok(link)
     }
 

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::app_password::{self, AppPasswordCommand};
 use super::{Failure, Place, introduction, prompt, say, tell_server};
 use crate::config::Config;
-use crate::control::{Request, client};
+use crate::control::{AskError, Request, client};
 use crate::login::{credentials, names};
 use crate::mailstore::directory::{Directory, DirectoryError, UserRecord};
 use crate::mailstore::lock::{self, DataLock};
@@ -172,6 +172,9 @@ fn list(config: &Config, long: bool) -> Result<(), Failure> {
 fn remove(config: &Config, name: &str, delete_mail: bool) -> Result<(), Failure> {
     let directory = open(config)?;
     let user = find(&directory, name, config)?;
+    // An import or another command may be at work on the mail without a server. That is found out before anything is
+    // removed, or the user would be gone and his mail would stay.
+    let lock = if delete_mail { lock_at_rest(config)? } else { None };
     // First out of the directory, then the sessions: the other way round he could come back in between.
     let user = directory.remove(&user.name).map_err(Failure::of)?;
     let UserRecord { name, account, .. } = user;
@@ -181,8 +184,8 @@ fn remove(config: &Config, name: &str, delete_mail: bool) -> Result<(), Failure>
         Some(told) => say(&told),
         None if delete_mail => {
             let data_dir = lock::find(&config.data_dir).map_err(Failure::of)?;
-            // Held while deleting, so that no server begins to use what goes.
-            let _lock = DataLock::take(&data_dir).map_err(Failure::of)?;
+            // Held while deleting, so that no server begins to use what goes. One that ran a moment ago is gone.
+            let _lock = lock.map_or_else(|| DataLock::take(&data_dir), Ok).map_err(Failure::of)?;
             match lock::delete_account_files(&data_dir, account).map_err(Failure::of)? {
                 true => say("the mail was deleted"),
                 false => say("there was no mail to delete"),
@@ -197,6 +200,20 @@ fn remove(config: &Config, name: &str, delete_mail: bool) -> Result<(), Failure>
         }
     }
     Ok(())
+}
+
+/// The lock of the data directory, unless a server has it.
+fn lock_at_rest(config: &Config) -> Result<Option<DataLock>, Failure> {
+    match client::ask(&config.data_dir, &Request::Status, |_| {}) {
+        Err(AskError::NotRunning) => {}
+        Err(broken) => return Err(Failure::of(broken)),
+        Ok(_) => return Ok(None),
+    }
+    let data_dir = lock::find(&config.data_dir).map_err(Failure::of)?;
+    match DataLock::take(&data_dir) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) => Err(Failure::Failed(format!("{error}; nothing was removed"))),
+    }
 }
 
 fn disable(config: &Config, name: &str) -> Result<(), Failure> {

@@ -50,6 +50,8 @@ pub struct ControlHost {
     pub started: Instant,
     pub figures: Box<dyn Fn() -> Figures + Send + Sync>,
     pub check: Box<Check>,
+    /// Ends the transfers of an account whose user is gone, and waits for them; how many.
+    pub end_transfers: Box<dyn Fn(AccountId) -> usize + Send + Sync>,
     pub delete_mail: Box<DeleteMail>,
     pub reload: Box<Reload>,
     pub deliver: Box<Deliver>,
@@ -226,12 +228,19 @@ async fn obey(request: Request, host: Arc<ControlHost>, tell: &mpsc::Sender<Repl
         }
         Request::UserRemoved { name, account, delete_mail } => {
             let mut told = end_sessions(&host, &name, AccountId(account), EndReason::UserRemoved).await;
-            if !delete_mail {
-                return Reply::Done(told);
-            }
-            match blocking(move || (host.delete_mail)(AccountId(account))).await {
-                Ok(deleted) => {
-                    let _ = write!(told, "; {deleted}");
+            let work = move || {
+                let ended = (host.end_transfers)(AccountId(account));
+                let deleted = delete_mail.then(|| (host.delete_mail)(AccountId(account))).transpose()?;
+                Ok((ended, deleted))
+            };
+            match blocking(work).await {
+                Ok((ended, deleted)) => {
+                    match ended {
+                        0 => {}
+                        1 => told.push_str("; 1 import or export was ended"),
+                        _ => _ = write!(told, "; {ended} imports or exports were ended"),
+                    }
+                    deleted.iter().for_each(|deleted| _ = write!(told, "; {deleted}"));
                     Reply::Done(told)
                 }
                 Err(reason) => Reply::Failed(reason),
@@ -342,6 +351,7 @@ mod tests {
                 }
                 Ok(user.is_none())
             }),
+            end_transfers: Box::new(|_| 0),
             delete_mail: Box::new(|account| match account.0 {
                 7 => Ok("mail deleted".into()),
                 _ => panic!("on purpose"),

@@ -10,6 +10,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::account::Mailbox;
 use super::error::{Error, Result};
+use super::follow::SourceId;
 use super::place::NewMessage;
 use super::turn::Turn;
 use super::{Account, crash};
@@ -51,6 +52,8 @@ pub struct ImportedMessage {
     pub key: ImportKey,
     /// The UID it had there; kept if its mailbox keeps them.
     pub uid: Option<Uid>,
+    /// The folder whose changes are followed, if it comes from one.
+    pub source: Option<SourceId>,
     pub message: NewMessage,
 }
 
@@ -184,6 +187,8 @@ impl Turn<'_> {
             [first.0],
         )?;
         self.conn.execute("DELETE FROM imported WHERE mbox NOT IN (SELECT id FROM mailbox)", [])?;
+        self.conn.execute("DELETE FROM import_source WHERE mbox NOT IN (SELECT id FROM mailbox)", [])?;
+        self.conn.execute("DELETE FROM followed WHERE source NOT IN (SELECT id FROM import_source)", [])?;
         Ok(())
     }
 
@@ -331,6 +336,9 @@ impl Turn<'_> {
             imported.key.0,
             uid.0
         ])?;
+        if let (Some(source), Some(there)) = (imported.source, imported.uid) {
+            self.note_taken(source, there.0, uid.0, modseq)?;
+        }
         Ok(uid)
     }
 }
@@ -383,7 +391,7 @@ mod tests {
             let prepared = draft.finish().await.expect("finished");
             let flags = keywords.iter().filter_map(|word| Keyword::new(word)).map(Flag::Keyword).collect();
             let message = NewMessage { prepared, flags, internal_date: None };
-            ImportedMessage { key: ImportKey([key; 16]), uid: uid.map(Uid), message }
+            ImportedMessage { key: ImportKey([key; 16]), uid: uid.map(Uid), source: None, message }
         }
 
         async fn place(&self, mailbox: &str, under: u32, wanted: &[(u8, u32)]) -> (Vec<Option<u32>>, bool) {

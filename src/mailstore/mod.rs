@@ -23,6 +23,7 @@ mod events;
 mod exchange;
 mod expunge;
 mod flagsets;
+mod follow;
 mod gate;
 mod gather;
 mod import;
@@ -75,6 +76,7 @@ pub use error::{Error, Result};
 pub use events::{Event, Kinds, News, What};
 pub use exchange::{Kept, compact_time, is_pending, staged_dir};
 pub use flagsets::{Interned, Table as FlagTable};
+pub use follow::{Followed, Following, SourceId};
 pub use gather::{Gather, Sorting, Threading};
 pub use import::{Adopt, Adopted, ImportKey, ImportOutcome, ImportedBatch, ImportedMessage};
 pub use lease::{Holder, LEASE_TIME, Purpose};
@@ -178,13 +180,6 @@ impl MailStore {
     /// The same for a caller that has no runtime.
     pub fn check_now(&self, id: AccountId) -> Result<Findings> {
         care::wait_for(self.check(id))
-    }
-
-    /// Lets go of an account whose files are about to be deleted; its sessions have ended.
-    pub fn forget(&self, id: AccountId) {
-        if let Some(account) = guard(&self.shared.accounts).remove(&id) {
-            account.close_connections();
-        }
     }
 
     /// Puts other configured limits in force, for all accounts that have none of their own.

@@ -67,6 +67,14 @@ pub(super) struct Gone {
     pub gone: i64,
 }
 
+#[cfg(test)]
+impl Gone {
+    /// A row of which only these matter.
+    pub fn in_test((mbox, uid): (i64, u32), date: DateTime, cid: u32, (at, gone): (i64, i64)) -> Gone {
+        Gone { mbox, uid, flagset: 0, date, size: 1, cid, at, gone }
+    }
+}
+
 /// Decided from one moment of the database.
 struct Plan {
     rows: Vec<Gone>,
@@ -182,7 +190,7 @@ impl Turn<'_> {
     fn undelete(&mut self, filter: &RemovedFilter, to: Option<&MailboxName>) -> Result<Undeleted> {
         let plan = Plan::make(self.conn, filter)?;
         let mut done = Undeleted { still_there: plan.still_there, ..Undeleted::default() };
-        let traces = Traces::read(self.conn)?;
+        let mut traces = Traces::read(self.conn)?;
         let mut targets: HashMap<i64, (MailboxId, String)> = HashMap::new();
         let mut modseq: Option<ModSeq> = None;
         for row in &plan.rows {
@@ -216,7 +224,7 @@ impl Turn<'_> {
                 self.conn
                     .prepare_cached("DELETE FROM removed WHERE mbox = ? AND uid = ?")?
                     .execute(params![row.mbox, row.uid])?;
-                self.forget_moves(&traces, row)?;
+                self.forget_moves(&mut traces, row)?;
             }
             *done.mailboxes.entry(name).or_default() += 1;
         }
@@ -225,7 +233,7 @@ impl Turn<'_> {
 
     /// With the row of a message that came back goes what tells that older rows of it were moved there. Those go too, or
     /// the next undelete would take each for a message of its own.
-    fn forget_moves(&mut self, traces: &Traces, row: &Gone) -> Result<()> {
+    fn forget_moves(&mut self, traces: &mut Traces, row: &Gone) -> Result<()> {
         for (mbox, uid, gone) in traces.moved_from(row) {
             if self.is_still_read(MailboxId(mbox), ModSeq(gone as u64)) {
                 continue;

@@ -280,6 +280,8 @@ impl House {
         let (config, check_host, delete_host) = (host.config.clone(), host.clone(), host.clone());
         let (lmtp, figures_host) = (self.lmtp.clone(), host.clone());
         let (transfer_host, transfer_dir) = (host.clone(), data_dir.to_owned());
+        let transfers = Arc::new(transfer::Transfers::default());
+        let ending = transfers.clone();
         ControlHost {
             login: host.login.clone(),
             sessions: host.sessions.clone(),
@@ -289,12 +291,18 @@ impl House {
             check: Box::new(move |user, tell| {
                 check_data(&check_host.store, &check_dir, &config.load_full(), user, tell)
             }),
+            end_transfers: Box::new(move |account| ending.end(account)),
             delete_mail: Box::new(move |account| delete_mail(&delete_host.store, &delete_dir, account)),
             reload: Box::new(move || reloader.reload()),
             deliver: Box::new(move |asked, message| Box::pin(deliver::answer(lmtp.clone(), asked, message))),
             transfer: Box::new(move |user, stream| {
-                let place = (transfer_host.store.clone(), transfer_dir.clone(), transfer_host.config.load_full());
-                Box::pin(transfer::answer(place, user, stream))
+                let desk = transfer::Desk {
+                    store: transfer_host.store.clone(),
+                    data_dir: transfer_dir.clone(),
+                    config: transfer_host.config.load_full(),
+                    transfers: transfers.clone(),
+                };
+                Box::pin(transfer::answer(desk, user, stream))
             }),
         }
     }
@@ -412,9 +420,10 @@ fn open_door(listener: Listener, gate: Arc<Gate>) -> JoinHandle<()> {
     tokio::spawn(listener.accept_all(move |stream, peer| connection::begin(gate.clone(), stream, peer, &door)))
 }
 
-/// Deletes the mail of an account whose user is gone and whose sessions have ended.
+/// Deletes the mail of an account whose user is gone and whose sessions and transfers have ended. Whoever still has a
+/// handle on it, such as a delivery, is refused from now on and makes no files of nobody.
 fn delete_mail(store: &MailStore, data_dir: &Path, account: AccountId) -> Result<String, String> {
-    store.forget(account);
+    store.retire(account);
     match lock::delete_account_files(data_dir, account) {
         Ok(true) => Ok("the mail was deleted".into()),
         Ok(false) => Ok("there was no mail to delete".into()),

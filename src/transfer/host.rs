@@ -5,12 +5,13 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
+use tokio::sync::Notify;
 
 use super::MOST_MESSAGE_BYTES;
 use super::talk::{self, Ask, Fate, HEAD_BYTES, MailboxLine, MessageLine, PIECE_BYTES, Tell};
 use crate::mailstore::{
     Account, Adopt, Draft, Error, ImportKey, ImportOutcome, ImportedMessage, MailStore, NewMessage, PageRow, Piece,
-    Row, View, Wanted, WantedSection,
+    Row, SourceId, View, Wanted, WantedSection,
 };
 use crate::types::date::DateTime;
 use crate::types::{FlagSet, MailboxName, SectionText, Uid, UidValidity};
@@ -21,15 +22,16 @@ const BATCH_BYTES: u64 = 4 << 20;
 /// The free room is looked at again after so many octets of one message.
 const LOOK_EVERY_BYTES: u64 = 16 << 20;
 
-/// Answers until the other side hangs up. An error is of the stream; what the store refuses is told over there.
-pub async fn serve<R, W>(store: &MailStore, account: &Account, reader: R, writer: W) -> io::Result<()>
+/// Answers until the other side hangs up, or `end` says that the account's user is gone. An error is of the stream; what
+/// the store refuses is told over there.
+pub async fn serve<R, W>(store: &MailStore, account: &Account, reader: R, writer: W, end: &Notify) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let writer = BufWriter::with_capacity(PIECE_BYTES, writer);
     let out = Outgoing { writer, frame: Vec::new() };
-    let mut host = Host { store, account, out, has_begun: false, target: None, intake: None };
+    let mut host = Host { store, account, out, has_begun: false, target: None, source: None, intake: None };
     let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
     let mut fields = Vec::new();
     loop {
@@ -37,21 +39,34 @@ where
         if reader.buffer().len() < HEAD_BYTES {
             host.out.writer.flush().await?;
         }
-        let mut head = [0; HEAD_BYTES];
-        match reader.read_exact(&mut head).await {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-            Err(error) => return Err(error),
-        }
-        let (letter, length) = talk::head(head).ok_or_else(no_frame)?;
-        fields.resize(length, 0);
-        reader.read_exact(&mut fields).await?;
-        let ask = Ask::read(letter, &fields).ok_or_else(no_frame)?;
+        // Between two questions nothing is half done: here is where an end is clean.
+        let asked = tokio::select! {
+            biased;
+            () = end.notified() => {
+                let why = "the user was removed while this ran";
+                return host.fail(why.to_owned()).await;
+            }
+            asked = next_ask(&mut reader, &mut fields) => asked?,
+        };
+        let Some(ask) = asked else { return Ok(()) };
         if let Err(error) = host.obey(ask).await? {
-            host.out.tell(&Tell::Failed(error.to_string())).await?;
-            return host.out.writer.flush().await;
+            return host.fail(error.to_string()).await;
         }
     }
+}
+
+/// The next question; `None`: the other side hung up.
+async fn next_ask<R: AsyncRead + Unpin>(reader: &mut BufReader<R>, fields: &mut Vec<u8>) -> io::Result<Option<Ask>> {
+    let mut head = [0; HEAD_BYTES];
+    match reader.read_exact(&mut head).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let (letter, length) = talk::head(head).ok_or_else(no_frame)?;
+    fields.resize(length, 0);
+    reader.read_exact(fields).await?;
+    Ask::read(letter, fields).ok_or_else(no_frame).map(Some)
 }
 
 fn no_frame() -> io::Error {
@@ -100,6 +115,8 @@ struct Host<'a, W> {
     has_begun: bool,
     /// The mailbox messages go to, and the UIDVALIDITY under which their UIDs are kept.
     target: Option<(MailboxName, Option<UidValidity>)>,
+    /// The folder of another server they come from, if its changes are followed.
+    source: Option<SourceId>,
     intake: Option<Intake>,
 }
 
@@ -116,6 +133,12 @@ struct Intake {
 }
 
 impl<W: AsyncWrite + Unpin> Host<'_, W> {
+    /// The last word.
+    async fn fail(&mut self, why: String) -> io::Result<()> {
+        self.out.tell(&Tell::Failed(why)).await?;
+        self.out.writer.flush().await
+    }
+
     async fn obey(&mut self, ask: Ask) -> Outcome {
         match ask {
             Ask::Adopt { name, uid_validity, is_subscribed } => {
@@ -125,6 +148,7 @@ impl<W: AsyncWrite + Unpin> Host<'_, W> {
                 }
                 let adopted =
                     store!(self.account.adopt(Adopt { name: name.clone(), uid_validity, is_subscribed }).await);
+                self.source = None;
                 self.target = Some((name, adopted.keeps_uids.then_some(adopted.uid_validity)));
                 self.out.tell(&Tell::Adopted { keeps_uids: adopted.keeps_uids }).await?;
             }
@@ -132,6 +156,27 @@ impl<W: AsyncWrite + Unpin> Host<'_, W> {
                 let Some((mailbox, _)) = &self.target else { return Err(no_frame()) };
                 let known = store!(self.account.imported(mailbox, keys).await);
                 self.out.tell(&Tell::Known(known)).await?;
+            }
+            Ask::Follow(key) => {
+                let Some((mailbox, _)) = &self.target else { return Err(no_frame()) };
+                let following = store!(self.account.follow(mailbox, key).await);
+                self.source = Some(following.source);
+                self.out.tell(&Tell::Mark(following.mark)).await?;
+            }
+            Ask::Flags(flags) => {
+                let (mailbox, source) = self.followed()?;
+                let followed = store!(self.account.follow_flags(mailbox, source, flags).await);
+                self.out.tell(&Tell::Followed(followed)).await?;
+            }
+            Ask::Gone { from, to, present } => {
+                let (mailbox, source) = self.followed()?;
+                let followed = store!(self.account.follow_gone(mailbox, source, (from, to), present).await);
+                self.out.tell(&Tell::Followed(followed)).await?;
+            }
+            Ask::Mark(mark) => {
+                store!(self.settle().await?);
+                let (_, source) = self.followed()?;
+                store!(self.account.followed_up_to(source, mark).await);
             }
             Ask::Octets(octets) => store!(self.take_in(&octets).await),
             Ask::Discard => {
@@ -151,6 +196,13 @@ impl<W: AsyncWrite + Unpin> Host<'_, W> {
             Ask::Read(name) => store!(self.read(&name).await?),
         }
         Ok(Ok(()))
+    }
+
+    fn followed(&self) -> io::Result<(&MailboxName, SourceId)> {
+        match (&self.target, self.source) {
+            (Some((mailbox, _)), Some(source)) => Ok((mailbox, source)),
+            _ => Err(no_frame()),
+        }
     }
 
     /// Takes in octets. A message that is too large is read past; a full disk is the end.
@@ -184,7 +236,7 @@ impl<W: AsyncWrite + Unpin> Host<'_, W> {
                 intake.batch_bytes += draft.octets();
                 let prepared = store!(draft.finish().await);
                 let message = NewMessage { prepared, flags, internal_date: date };
-                intake.batch.push(ImportedMessage { key, uid, message });
+                intake.batch.push(ImportedMessage { key, uid, source: self.source, message });
                 None
             }
         };

@@ -12,6 +12,7 @@ pub mod maildir;
 pub mod mbox;
 mod names;
 pub mod outlet;
+mod sorter;
 pub mod talk;
 
 use std::fmt;
@@ -47,6 +48,11 @@ pub struct Tally {
     pub octets: u64,
     /// Messages that had been taken before.
     pub known: u64,
+    /// Messages taken before whose flags were brought up to date, or that were removed, as they were at the source.
+    pub changed: u64,
+    pub gone: u64,
+    /// Messages that changed at the source and were left alone, because they were changed here.
+    pub kept: u64,
     /// Things that were not taken; each was told with its reason.
     pub missed: u64,
 }
@@ -73,6 +79,15 @@ impl fmt::Display for Tally {
         )?;
         if self.known > 0 {
             write!(f, "; {} taken before", self.known)?;
+        }
+        if self.changed > 0 {
+            write!(f, "; flags of {} brought up to date", self.changed)?;
+        }
+        if self.gone > 0 {
+            write!(f, "; {} deleted there and now here", self.gone)?;
+        }
+        if self.kept > 0 {
+            write!(f, "; {} left alone that {} changed here", self.kept, plural(self.kept, "was", "were"))?;
         }
         match self.missed {
             0 => Ok(()),

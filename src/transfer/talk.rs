@@ -1,7 +1,7 @@
 //! What the two sides of a transfer say to each other, as frames: a letter, a length, and the fields. Pure functions;
 //! what cannot be a frame is refused, whatever octets come.
 
-use crate::mailstore::ImportKey;
+use crate::mailstore::{Followed, ImportKey};
 use crate::types::date::DateTime;
 use crate::types::{FlagSet, Keyword, MailboxName, Uid, UidValidity};
 
@@ -30,6 +30,14 @@ pub enum Ask {
     Discard,
     /// Make durable what was placed, and tell the fates.
     Settle,
+    /// The mailbox's mail comes from the folder with this key, whose changes are followed. Answer: `Mark`.
+    Follow(ImportKey),
+    /// Messages of that folder have these flags now. Answer: `Followed`.
+    Flags(Vec<(u32, FlagSet)>),
+    /// Between these UIDs the folder has no others; what was taken of it and is not there is removed. `Followed`.
+    Gone { from: u32, to: u32, present: Vec<u32> },
+    /// All changes of the folder up to this HIGHESTMODSEQ were followed.
+    Mark(u64),
     /// The mailbox is through; its source's UIDNEXT, if its UIDs are kept. Fates, then `Done`.
     Finish { uid_next: Option<u32> },
     /// All mailboxes, please. Answer: a `Mailbox` for each, then `Done`.
@@ -45,6 +53,9 @@ pub enum Tell {
         keeps_uids: bool,
     },
     Known(Vec<bool>),
+    /// What [`Ask::Mark`] said last; 0: nothing.
+    Mark(u64),
+    Followed(Followed),
     Fate(Fate),
     /// UIDs are not kept in this mailbox any more.
     Renumbered,
@@ -235,6 +246,19 @@ impl Ask {
             }
             Ask::Discard => Writer::begin(out, b'D').end(),
             Ask::Settle => Writer::begin(out, b'S').end(),
+            Ask::Follow(key) => Writer::begin(out, b'W').octets(&key.0).end(),
+            Ask::Flags(messages) => {
+                let mut frame = Writer::begin(out, b'G');
+                messages.iter().for_each(|(uid, flags)| _ = frame.number(u64::from(*uid)).flags(flags));
+                frame.end();
+            }
+            Ask::Gone { from, to, present } => {
+                let mut frame = Writer::begin(out, b'X');
+                frame.number(u64::from(*from)).number(u64::from(*to));
+                present.iter().for_each(|uid| _ = frame.number(u64::from(*uid)));
+                frame.end();
+            }
+            Ask::Mark(mark) => Writer::begin(out, b'M').number(*mark).end(),
             Ask::Finish { uid_next } => Writer::begin(out, b'F').maybe(*uid_next).end(),
             Ask::List => Writer::begin(out, b'L').end(),
             Ask::Read(name) => Writer::begin(out, b'R').octets(name.as_str().as_bytes()).end(),
@@ -264,6 +288,23 @@ impl Ask {
             }
             b'D' => Ask::Discard,
             b'S' => Ask::Settle,
+            b'W' => Ask::Follow(ImportKey(reader.octets()?.try_into().ok()?)),
+            b'G' => {
+                let mut messages = Vec::new();
+                while !reader.left.is_empty() {
+                    messages.push((reader.small()?, reader.flags()?));
+                }
+                Ask::Flags(messages)
+            }
+            b'X' => {
+                let (from, to) = (reader.small()?, reader.small()?);
+                let mut present = Vec::new();
+                while !reader.left.is_empty() {
+                    present.push(reader.small()?);
+                }
+                Ask::Gone { from, to, present }
+            }
+            b'M' => Ask::Mark(reader.number()?),
             b'F' => Ask::Finish { uid_next: reader.maybe()? },
             b'L' => Ask::List,
             b'R' => Ask::Read(reader.mailbox()?),
@@ -299,6 +340,8 @@ impl Tell {
                 frame.out.extend(known.iter().map(|is| u8::from(*is)));
                 frame.end();
             }
+            Tell::Mark(mark) => Writer::begin(out, b'W').number(*mark).end(),
+            Tell::Followed(followed) => Writer::begin(out, b'V').number(followed.done).number(followed.kept).end(),
             Tell::Fate(fate) => {
                 let (number, why) = match fate {
                     Fate::Placed => (0, ""),
@@ -349,6 +392,8 @@ impl Tell {
                     _ => return None,
                 })
             }
+            b'W' => Tell::Mark(reader.number()?),
+            b'V' => Tell::Followed(Followed { done: reader.number()?, kept: reader.number()? }),
             b'U' => Tell::Renumbered,
             b'B' => Tell::Mailbox(MailboxLine {
                 name: reader.mailbox()?,
@@ -419,6 +464,11 @@ mod tests {
             Just(Ask::Discard),
             Just(Ask::Settle),
             any::<Option<u32>>().prop_map(|uid_next| Ask::Finish { uid_next }),
+            any::<[u8; 16]>().prop_map(|key| Ask::Follow(ImportKey(key))),
+            proptest::collection::vec((any::<u32>(), flags()), 0..5).prop_map(Ask::Flags),
+            (any::<u32>(), any::<u32>(), proptest::collection::vec(any::<u32>(), 0..5))
+                .prop_map(|(from, to, present)| Ask::Gone { from, to, present }),
+            any::<u64>().prop_map(Ask::Mark),
             Just(Ask::List),
             name().prop_map(Ask::Read),
         ]
@@ -429,6 +479,8 @@ mod tests {
         prop_oneof![
             any::<bool>().prop_map(|keeps_uids| Tell::Adopted { keeps_uids }),
             proptest::collection::vec(any::<bool>(), 0..9).prop_map(Tell::Known),
+            any::<u64>().prop_map(Tell::Mark),
+            any::<[u64; 2]>().prop_map(|[done, kept]| Tell::Followed(Followed { done, kept })),
             Just(Tell::Fate(Fate::Placed)),
             Just(Tell::Fate(Fate::PlacedWithoutKeywords)),
             Just(Tell::Fate(Fate::Known)),

@@ -186,6 +186,54 @@ fn a_backup_and_a_restore_with_and_without_a_running_server() {
     assert_eq!(site.run("check").code, Some(0));
 }
 
+#[test]
+fn a_user_who_is_gone_comes_back_with_all_that_was_his_and_takes_nothing_from_others() {
+    let site = Site::new();
+    ["anna", "bert", "carl"].iter().for_each(|user| site.add(user, "pw"));
+    let run = |line: &str| {
+        let done = site.run(line);
+        assert_eq!(done.code, Some(0), "{line}: {}", done.stderr);
+        done.stdout
+    };
+    run("user app-password add anna --device phone");
+    run("user master anna");
+    for alias in ["sales anna bert", "info anna", "chef anna"] {
+        run(&format!("alias add {alias}"));
+    }
+    let dir = site.home.path().join("backup").display().to_string();
+    place_in_the_past(&site, "INBOX");
+    run(&format!("backup {dir}"));
+    // One who is there keeps what he has, whatever the backup says.
+    run("user app-password remove anna --device phone");
+    run("user master anna --revoke");
+    assert!(!run(&format!("restore {dir} anna --yes")).contains("again"));
+    assert!(run("user app-password list anna").is_empty());
+    run("user app-password add anna --device tablet");
+    run("user master anna");
+    run(&format!("backup {dir}"));
+    run("user remove anna");
+    run("alias add info carl");
+    site.add("chef", "pw");
+    let told = run(&format!("restore {dir} anna --yes"));
+    for line in [
+        "the app password of tablet is valid again",
+        "anna may act for all others again",
+        "the alias sales leads to anna again",
+        "the alias info is left as it is: it was given to carl since",
+        "the alias chef is left as it is: there is a user chef",
+    ] {
+        assert!(told.contains(line), "no {line:?} in {told}");
+    }
+    assert!(run("user app-password list anna").contains("tablet"));
+    assert!(run("user list --long").lines().any(|line| line.starts_with("anna\t") && line.ends_with("\tmaster")));
+    let aliases = run("alias list");
+    assert!(aliases.lines().any(|line| line.contains("sales") && line.contains("anna") && line.contains("bert")));
+    assert!(aliases.lines().any(|line| line.contains("info") && !line.contains("anna")), "{aliases}");
+    // Another user of that mail is another person.
+    let told = run(&format!("restore {dir} anna --as dora --yes"));
+    assert!(told.contains("stay with that name") && run("user app-password list dora").is_empty(), "{told}");
+}
+
 /// Places a message two days ago, with no server running.
 fn place_in_the_past(site: &Site, mailbox: &str) {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();

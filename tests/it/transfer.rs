@@ -10,24 +10,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-const PASSWORD: &str = "correct-horse";
+pub const PASSWORD: &str = "correct-horse";
 const DOVECOT: &str = "/usr/lib/dovecot/imap";
 /// Longest wait for what another process does.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
-fn server(users: &[&str]) -> Server {
+pub fn server(users: &[&str]) -> Server {
     let server = Server::start().unwrap_or_else(|error| panic!("{error}"));
     users.iter().for_each(|user| server.add_user(user, PASSWORD).unwrap_or_else(|error| panic!("{error}")));
     server
 }
 
-fn text(octets: &[u8]) -> String {
+pub fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).into_owned()
 }
 
 /// Runs a command of the program; its exit code and what it told.
 /// `import imap` for a user of ours, logging in there as somebody.
-fn by_imap<'a>(user: &'a str, (host, port): (&'a str, &'a str), security: &'a str, login: &'a str) -> [&'a str; 12] {
+pub fn by_imap<'a>(
+    user: &'a str,
+    (host, port): (&'a str, &'a str),
+    security: &'a str,
+    login: &'a str,
+) -> [&'a str; 12] {
     [
         "import",
         "imap",
@@ -44,23 +49,23 @@ fn by_imap<'a>(user: &'a str, (host, port): (&'a str, &'a str), security: &'a st
     ]
 }
 
-fn run(server: &Server, arguments: &[&str]) -> (i32, String) {
+pub fn run(server: &Server, arguments: &[&str]) -> (i32, String) {
     told(server.run(arguments, PASSWORD.as_bytes()).unwrap_or_else(|error| panic!("{error}")))
 }
 
-fn told(output: Output) -> (i32, String) {
+pub fn told(output: Output) -> (i32, String) {
     (output.status.code().unwrap_or(-1), text(&output.stdout) + &text(&output.stderr))
 }
 
-fn path(path: &Path) -> &str {
+pub fn path(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
 /// A logged-in session.
-struct Session(Client);
+pub struct Session(pub Client);
 
 impl Session {
-    fn of(server: &Server, user: &str) -> Session {
+    pub fn of(server: &Server, user: &str) -> Session {
         let mut client = Client::connect(server.address()).expect("connected");
         client.line(PATIENCE).expect("greeted");
         let mut session = Session(client);
@@ -69,7 +74,7 @@ impl Session {
     }
 
     /// The untagged lines of an answer that must be OK.
-    fn ask(&mut self, command: &str) -> Vec<String> {
+    pub fn ask(&mut self, command: &str) -> Vec<String> {
         self.ask_with(command, None)
     }
 
@@ -80,18 +85,18 @@ impl Session {
         lines.iter().map(|line| line.escape_ascii().to_string()).collect()
     }
 
-    fn append(&mut self, mailbox: &str, flags: &str, date: &str, octets: &[u8]) {
+    pub fn append(&mut self, mailbox: &str, flags: &str, date: &str, octets: &[u8]) {
         self.ask_with(&format!("APPEND \"{mailbox}\" ({flags}) \"{date}\""), Some(octets));
     }
 
     /// All that is to be the same after a move: each message's UID, flags, date and octets, in order.
-    fn messages(&mut self, mailbox: &str) -> Vec<String> {
+    pub fn messages(&mut self, mailbox: &str) -> Vec<String> {
         self.ask(&format!("EXAMINE \"{mailbox}\""));
         let lines = self.ask("UID FETCH 1:* (FLAGS INTERNALDATE BODY.PEEK[])");
         lines.iter().filter(|line| line.contains(" FETCH (")).map(|line| without_recent(line)).collect()
     }
 
-    fn status(&mut self, mailbox: &str) -> String {
+    pub fn status(&mut self, mailbox: &str) -> String {
         self.ask(&format!("STATUS \"{mailbox}\" (MESSAGES UIDNEXT UIDVALIDITY)")).join("")
     }
 
@@ -114,7 +119,7 @@ fn without_recent(line: &str) -> String {
     format!("{before}FLAGS ({}){after}", flags.join(" "))
 }
 
-fn write(path: &Path, octets: &[u8]) {
+pub fn write(path: &Path, octets: &[u8]) {
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
     std::fs::write(path, octets).expect("written");
 }
@@ -541,7 +546,7 @@ fn numbers(status: &str) -> Vec<String> {
 }
 
 /// A server that answers what it likes.
-fn liar(answers: &'static [&'static str]) -> u16 {
+pub fn liar(answers: &'static [&'static str]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {

@@ -157,6 +157,8 @@ pub struct Fetched {
     pub uid: Option<u32>,
     pub size: Option<u64>,
     pub flags: FlagSet,
+    /// It tells the flags, if only that there are none.
+    pub has_flags: bool,
     /// Words among the flags that are none here.
     pub odd_flags: Vec<String>,
     /// As it is written, without quotes.
@@ -227,6 +229,7 @@ fn value_length(tokens: &[Token]) -> Option<usize> {
 
 impl Fetched {
     fn take_flags(&mut self, flags: &[Token]) {
+        self.has_flags = true;
         for flag in flags.iter().filter_map(Token::octets) {
             let word = String::from_utf8_lossy(flag);
             match Flag::named(&word) {
@@ -240,7 +243,7 @@ impl Fetched {
 }
 
 /// The number in a response code such as `[UIDVALIDITY 7]`, in a line's text.
-pub fn code(text: &[u8], name: &str) -> Option<u32> {
+pub fn code<T: std::str::FromStr>(text: &[u8], name: &str) -> Option<T> {
     let text = String::from_utf8_lossy(text);
     let (code, _) = text.trim_start().strip_prefix('[')?.split_once(']')?;
     let (word, value) = code.split_once(' ')?;
@@ -289,7 +292,8 @@ mod tests {
     #[test]
     fn codes_are_read() {
         assert_eq!(code(b"[UIDVALIDITY 7] fine", "uidvalidity"), Some(7));
-        assert_eq!(code(b"[UIDNEXT x] fine", "UIDNEXT"), None);
-        assert_eq!(code(b"fine [UIDNEXT 7]", "UIDNEXT"), None);
+        assert_eq!(code(b"[HIGHESTMODSEQ 9223372036854775807] x", "HIGHESTMODSEQ"), Some(i64::MAX as u64));
+        assert_eq!(code::<u32>(b"[UIDNEXT x] fine", "UIDNEXT"), None);
+        assert_eq!(code::<u32>(b"fine [UIDNEXT 7]", "UIDNEXT"), None);
     }
 }

@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use super::answer::{self, Ending, Token};
+use crate::auth::client::{self, ScramClient};
 use crate::auth::sasl_base64;
 use crate::transfer::Stopped;
 use crate::types::Secret;
@@ -15,6 +16,17 @@ const MOST_LINE_BYTES: u64 = 1 << 20;
 const MOST_LITERAL_BYTES: u64 = 1 << 20;
 /// Largest piece of a message that is given on.
 const PIECE_BYTES: usize = 64 * 1024;
+
+/// Most challenges of one log-in.
+const MOST_ROUNDS: usize = 4;
+
+/// What opens an account over there.
+#[derive(Debug)]
+pub enum Key {
+    Password(Secret),
+    /// An access token of OAuth 2.0.
+    Token(Secret),
+}
 
 /// The two directions of a connection.
 pub trait Wire: Read + Write + Send {}
@@ -49,6 +61,9 @@ pub struct Ended {
 /// Who is given the octets of messages as they come.
 pub type Octets<'a> = dyn FnMut(&[u8]) -> Result<(), Stopped> + 'a;
 
+/// What is answered to a challenge of this number.
+type Reply<'a> = dyn FnMut(usize, &[u8]) -> Result<Vec<u8>, Stopped> + 'a;
+
 impl Link {
     /// Begins a session; `is_greeted`: the greeting was read before, on the way to TLS.
     pub fn begin(stream: Box<dyn Wire>, is_greeted: bool) -> Result<Link, Stopped> {
@@ -80,23 +95,19 @@ impl Link {
         ended.or_stop("CAPABILITY")
     }
 
-    fn has(&self, capability: &str) -> bool {
+    /// Whether the server offers this.
+    pub fn has(&self, capability: &str) -> bool {
         self.capabilities.iter().any(|word| word == capability)
     }
 
     /// Logs in, if the server wants that.
-    pub fn log_in(&mut self, user: &str, password: &Secret) -> Result<(), Stopped> {
+    pub fn log_in(&mut self, user: &str, key: &Key) -> Result<(), Stopped> {
         if self.is_logged_in {
             return Ok(());
         }
-        // RFC 4616 §2: authorization identity, authentication identity, password.
-        let ended = if self.has("AUTH=PLAIN") {
-            let message = [b"\0", user.as_bytes(), b"\0", password.reveal()].concat();
-            let line = sasl_base64::encode(&message);
-            self.authenticate_plain(line.as_bytes())?
-        } else {
-            let (user, password) = (string(user.as_bytes()), string(password.reveal()));
-            self.command(&[b"LOGIN", &user, &password], &mut no_octets, &mut |_| Ok(()))?
+        let ended = match key {
+            Key::Password(password) => self.show_password(user, password)?,
+            Key::Token(token) => self.show_token(user, token)?,
         };
         if !ended.is_ok {
             return Err(Stopped::Outside(format!("the server does not let {user} in: {}", ended.text)));
@@ -105,18 +116,75 @@ impl Link {
         self.ask_capabilities()
     }
 
-    fn authenticate_plain(&mut self, line: &[u8]) -> Result<Ended, Stopped> {
+    /// The best way first that the server offers.
+    fn show_password(&mut self, user: &str, password: &Secret) -> Result<Ended, Stopped> {
+        if self.has("AUTH=SCRAM-SHA-256") {
+            let ended = self.prove_password(user, password)?;
+            // Servers offer it for all users and may have kept no more than a hash of some.
+            if ended.is_ok || !self.has("AUTH=PLAIN") {
+                return Ok(ended);
+            }
+        }
+        if self.has("AUTH=PLAIN") {
+            // RFC 4616 §2: authorization identity, authentication identity, password.
+            let message = [b"\0", user.as_bytes(), b"\0", password.reveal()].concat();
+            return self.authenticate("PLAIN", &mut |_, _| Ok(message.clone()));
+        }
+        let (user, password) = (string(user.as_bytes()), string(password.reveal()));
+        self.command(&[b"LOGIN", &user, &password], &mut no_octets, &mut |_| Ok(()))
+    }
+
+    fn prove_password(&mut self, user: &str, password: &Secret) -> Result<Ended, Stopped> {
+        let mut octets = [0; 18];
+        getrandom::fill(&mut octets).map_err(|error| Stopped::Outside(format!("no random octets: {error}")))?;
+        let mut scram = ScramClient::new(user, password, sasl_base64::encode(&octets));
+        let mut is_proven = false;
+        let liar = || Stopped::Outside("the server could not prove that it knows the password".into());
+        let ended = self.authenticate("SCRAM-SHA-256", &mut |round, challenge| match round {
+            0 => Ok(scram.first()),
+            1 => scram.answer(challenge).ok_or_else(|| unexpected(challenge)),
+            // RFC 5802 §3: who does not know the password cannot play the server.
+            _ if scram.is_proven(challenge) => {
+                is_proven = true;
+                Ok(Vec::new())
+            }
+            _ => Err(liar()),
+        })?;
+        if ended.is_ok && !is_proven { Err(liar()) } else { Ok(ended) }
+    }
+
+    fn show_token(&mut self, user: &str, token: &Secret) -> Result<Ended, Stopped> {
+        // RFC 7628 §3.2.3: why it was refused is answered with something that means nothing.
+        let (mechanism, message, nothing): (_, _, &[u8]) = if self.has("AUTH=OAUTHBEARER") {
+            ("OAUTHBEARER", client::oauthbearer(user, token), b"\x01")
+        } else if self.has("AUTH=XOAUTH2") {
+            ("XOAUTH2", client::xoauth2(user, token), b"")
+        } else {
+            return Err(Stopped::Outside(
+                "the server takes no tokens: it offers neither OAUTHBEARER nor XOAUTH2".into(),
+            ));
+        };
+        self.authenticate(mechanism, &mut |round, _| Ok(if round == 0 { message.clone() } else { nothing.to_vec() }))
+    }
+
+    /// AUTHENTICATE; `answer` is given the number of the challenge and what is in it.
+    fn authenticate(&mut self, mechanism: &str, answer: &mut Reply<'_>) -> Result<Ended, Stopped> {
         self.tag += 1;
         let tag = format!("p{}", self.tag);
-        self.send(format!("{tag} AUTHENTICATE PLAIN\r\n").as_bytes())?;
-        let answer = self.line()?;
-        if answer.starts_with(b"+") {
-            self.send(&[line, b"\r\n"].concat())?;
-            return self.until_tagged(&tag, &mut no_octets, &mut |_| Ok(()));
-        }
-        match tagged(&answer, &tag) {
-            Some(ended) => Ok(ended),
-            None => Err(unexpected(&answer)),
+        self.send(format!("{tag} AUTHENTICATE {mechanism}\r\n").as_bytes())?;
+        let mut round = 0;
+        loop {
+            let line = self.line()?;
+            if let Some(challenge) = line.strip_prefix(b"+").filter(|_| round < MOST_ROUNDS) {
+                // What stands there before anything was said is for people, if it is anything.
+                let challenge = sasl_base64::decode(challenge.trim_ascii());
+                let challenge = challenge.or((round == 0).then(Vec::new)).ok_or_else(|| unexpected(&line))?;
+                let reply = sasl_base64::encode(&answer(round, &challenge)?);
+                self.send(&[reply.as_bytes(), b"\r\n"].concat())?;
+                round += 1;
+            } else if !line.starts_with(b"* ") || round >= MOST_ROUNDS {
+                return tagged(&line, &tag).ok_or_else(|| unexpected(&line));
+            }
         }
     }
 

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashSet};
 use self::answer::{Body, Fetched, Listed};
 use self::link::{Link, Untagged, string};
 use super::intake::{Arrival, Intake};
+use super::sorter::{Sorted, Sorter};
+use super::talk::MOST_KEYS;
 use super::{Stopped, keys, names};
 use crate::mailstore::ImportKey;
 use crate::types::date::DateTime;
@@ -18,6 +20,9 @@ use crate::wire::date::read_date_time;
 /// So many messages, or so many octets, are asked for at once.
 const BATCH_MESSAGES: usize = 200;
 const BATCH_BYTES: u64 = 16 << 20;
+/// Flags are brought up to date in batches of at most so many octets, of which each message's weigh so many at least.
+const FLAGS_BATCH_BYTES: usize = 64 * 1024;
+const FLAGS_BYTES: usize = 64;
 /// Most folders of a source.
 const MOST_FOLDERS: usize = 100_000;
 
@@ -26,6 +31,8 @@ const MOST_FOLDERS: usize = 100_000;
 pub struct Source {
     pub host: String,
     pub user: String,
+    /// What was deleted there since it was taken is to be deleted here.
+    pub deletes_gone: bool,
 }
 
 /// A folder of the source.
@@ -40,6 +47,9 @@ struct Folder {
 struct Opened {
     uid_validity: Option<u32>,
     uid_next: Option<u32>,
+    exists: u64,
+    /// `None`: the server keeps no count of changes for it.
+    highest_modseq: Option<u64>,
 }
 
 /// Takes over all that the session, which is logged in, can see. `below`: what takes INBOX's place and has the
@@ -105,12 +115,18 @@ fn list(link: &mut Link, word: &[u8]) -> Result<Vec<Listed>, Stopped> {
 fn import_folder(link: &mut Link, source: &Source, folder: &Folder, intake: &mut Intake<'_>) -> Result<(), Stopped> {
     let label = folder.name.as_str();
     let mut opened = Opened::default();
-    let ended = link.command(&[b"EXAMINE", &string(&folder.listed.name)], &mut |_| Ok(()), &mut |untagged| {
-        if let Untagged::Text(text) = untagged
-            && let Some(text) = text.get(..3).filter(|ok| ok.eq_ignore_ascii_case(b"OK ")).map(|_| &text[3..])
-        {
+    let name = string(&folder.listed.name);
+    // RFC 7162 §3.1.8: so the server counts changes, and tells how far it has come.
+    let words: &[&[u8]] =
+        if link.has("CONDSTORE") { &[b"EXAMINE", &name, b"(CONDSTORE)"] } else { &[b"EXAMINE", &name] };
+    let ended = link.command(words, &mut |_| Ok(()), &mut |untagged| {
+        let Untagged::Text(text) = untagged else { return Ok(()) };
+        if let Some(text) = text.get(..3).filter(|ok| ok.eq_ignore_ascii_case(b"OK ")).map(|_| &text[3..]) {
             opened.uid_validity = answer::code(text, "UIDVALIDITY").or(opened.uid_validity);
             opened.uid_next = answer::code(text, "UIDNEXT").or(opened.uid_next);
+            opened.highest_modseq = answer::code(text, "HIGHESTMODSEQ").or(opened.highest_modseq);
+        } else if let Some(number) = String::from_utf8_lossy(&text).strip_suffix(" EXISTS") {
+            opened.exists = number.parse().unwrap_or(opened.exists);
         }
         Ok(())
     })?;
@@ -123,7 +139,6 @@ fn import_folder(link: &mut Link, source: &Source, folder: &Folder, intake: &mut
         return Ok(());
     };
     let keeps_uids = intake.adopt(&folder.name, Some(UidValidity(uid_validity)), Some(folder.is_subscribed))?;
-    let sizes = sizes(link)?;
     let key = |uid: u32| {
         let fields: [&[u8]; 6] = [
             b"imap",
@@ -135,37 +150,123 @@ fn import_folder(link: &mut Link, source: &Source, folder: &Folder, intake: &mut
         ];
         keys::of(&fields)
     };
-    let keys: Vec<ImportKey> = sizes.iter().map(|(uid, _)| key(*uid)).collect();
-    let known = intake.known(&keys)?;
-    drop(keys);
-    intake.note_known(known.iter().filter(|is_known| **is_known).count() as u64);
-    let wanted: Vec<(u32, u64)> =
-        sizes.into_iter().zip(known).filter(|(_, is_known)| !is_known).map(|(message, _)| message).collect();
-    intake.watch().expect(wanted.iter().map(|(_, octets)| octets).sum());
-    let mut rest = wanted.as_slice();
-    while !rest.is_empty() {
-        let batch;
-        (batch, rest) = rest.split_at(batch_length(rest));
-        pull(link, label, batch, keeps_uids, &key, intake)?;
+    let marked = intake.follow(key(0))?;
+    let (listed, count) = sizes(link)?;
+    // A list that is shorter than it should be says nothing about what is not in it.
+    let deletes_gone = source.deletes_gone && count >= opened.exists;
+    if source.deletes_gone && !deletes_gone {
+        intake.miss(label, "the server shows fewer messages than it has; nothing was deleted here");
     }
-    let last = wanted.last().map_or(0, |(uid, _)| *uid).saturating_add(1);
-    intake.finish(keeps_uids.then(|| opened.uid_next.unwrap_or(0).max(last)))
+    let (mut wanted, has_known) = unknown(listed, &key, deletes_gone, intake)?;
+    if has_known {
+        follow_flags(link, &opened, marked, intake)?;
+    }
+    let (mut rest, mut last) = (Vec::new(), 0);
+    loop {
+        rest.extend(wanted.next_some(BATCH_MESSAGES - rest.len())?.iter().filter_map(|record| read_size(record)));
+        if rest.is_empty() {
+            break;
+        }
+        let batch: Vec<_> = rest.drain(..batch_length(&rest)).collect();
+        last = batch.last().map_or(last, |(uid, _)| *uid);
+        pull(link, label, &batch, &key, intake)?;
+    }
+    if let Some(highest) = opened.highest_modseq {
+        intake.mark(highest)?;
+    }
+    intake.finish(keeps_uids.then(|| opened.uid_next.unwrap_or(0).max(last.saturating_add(1))))
 }
 
-/// The UID and size of each message, ascending.
-fn sizes(link: &mut Link) -> Result<Vec<(u32, u64)>, Stopped> {
-    let mut sizes = BTreeMap::new();
+/// Those of the messages that were not taken before; what they weigh is told. True: some were taken before.
+fn unknown(
+    mut sizes: Sorted,
+    key: &dyn Fn(u32) -> ImportKey,
+    deletes_gone: bool,
+    intake: &mut Intake<'_>,
+) -> Result<(Sorted, bool), Stopped> {
+    let (mut wanted, mut last, mut has_known) = (Sorter::default(), 0, false);
+    loop {
+        let records = sizes.next_some(MOST_KEYS)?;
+        let mut messages: Vec<(u32, u64)> = records.iter().filter_map(|record| read_size(record)).collect();
+        let from = last;
+        messages.retain(|(uid, _)| std::mem::replace(&mut last, *uid) != *uid);
+        if deletes_gone {
+            let to = if records.is_empty() { u32::MAX } else { last };
+            intake.gone(from.saturating_add(1), to, messages.iter().map(|(uid, _)| *uid).collect())?;
+        }
+        if records.is_empty() {
+            return Ok((wanted.sorted()?, has_known));
+        }
+        let keys: Vec<ImportKey> = messages.iter().map(|(uid, _)| key(*uid)).collect();
+        for ((uid, octets), is_known) in messages.into_iter().zip(intake.known(&keys)?) {
+            if is_known {
+                has_known = true;
+                intake.note_known(1);
+            } else {
+                intake.watch().expect(octets);
+                wanted.push(&size_record(uid, octets))?;
+            }
+        }
+    }
+}
+
+/// Brings the flags of what was taken before up to date. `marked`: how far that was done before.
+fn follow_flags(link: &mut Link, opened: &Opened, marked: u64, intake: &mut Intake<'_>) -> Result<(), Stopped> {
+    // A count that went back says that the source is not what it was.
+    let since = opened.highest_modseq.filter(|highest| marked > 0 && marked <= *highest).map(|_| marked);
+    if since.is_some() && since == opened.highest_modseq {
+        return Ok(());
+    }
+    // RFC 7162 §3.1.4.1
+    let since = since.map(|since| format!("(CHANGEDSINCE {since})"));
+    let mut words: Vec<&[u8]> = vec![b"UID FETCH", b"1:*", b"(UID FLAGS)"];
+    words.extend(since.as_ref().map(|since| since.as_bytes()));
+    let (mut batch, mut weight) = (Vec::new(), 0);
+    let ended = link.command(&words, &mut |_| Ok(()), &mut |untagged| {
+        if let Untagged::Tokens(tokens) = untagged
+            && let Some(Fetched { uid: Some(uid), flags, has_flags: true, .. }) = answer::fetched(&tokens)
+        {
+            weight += FLAGS_BYTES + flags.keywords().iter().map(|word| word.as_str().len()).sum::<usize>();
+            batch.push((uid, flags));
+            if weight >= FLAGS_BATCH_BYTES {
+                weight = 0;
+                intake.flags(std::mem::take(&mut batch))?;
+            }
+        }
+        Ok(())
+    })?;
+    ended.or_stop("UID FETCH")?;
+    if batch.is_empty() { Ok(()) } else { intake.flags(batch) }
+}
+
+/// The UID and size of each message, ascending, and how many answers there were.
+fn sizes(link: &mut Link) -> Result<(Sorted, u64), Stopped> {
+    let (mut sizes, mut count) = (Sorter::default(), 0);
     let words: [&[u8]; 3] = [b"UID FETCH", b"1:*", b"(UID RFC822.SIZE)"];
     let ended = link.command(&words, &mut |_| Ok(()), &mut |untagged| {
         if let Untagged::Tokens(tokens) = untagged
             && let Some(Fetched { uid: Some(uid), size, .. }) = answer::fetched(&tokens)
         {
-            sizes.insert(uid, size.unwrap_or(0));
+            count += u64::from(size.is_some());
+            sizes.push(&size_record(uid, size.unwrap_or(0)))?;
         }
         Ok(())
     })?;
     ended.or_stop("UID FETCH")?;
-    Ok(sizes.into_iter().collect())
+    Ok((sizes.sorted()?, count))
+}
+
+/// A message as a record that sorts by UID; told of twice, by the larger size first.
+fn size_record(uid: u32, octets: u64) -> [u8; 12] {
+    let mut record = [0; 12];
+    record[..4].copy_from_slice(&uid.to_be_bytes());
+    record[4..].copy_from_slice(&(!octets).to_be_bytes());
+    record
+}
+
+fn read_size(record: &[u8]) -> Option<(u32, u64)> {
+    let (uid, octets) = record.split_first_chunk()?;
+    Some((u32::from_be_bytes(*uid), !u64::from_be_bytes(octets.try_into().ok()?)))
 }
 
 fn batch_length(messages: &[(u32, u64)]) -> usize {
@@ -195,7 +296,6 @@ fn pull(
     link: &mut Link,
     mailbox: &str,
     batch: &[(u32, u64)],
-    keeps_uids: bool,
     key: &dyn Fn(u32) -> ImportKey,
     intake: &mut Intake<'_>,
 ) -> Result<(), Stopped> {
@@ -217,7 +317,7 @@ fn pull(
             Body::Held(octets) => intake.octets(octets)?,
         }
         missing.remove(&uid);
-        place(mailbox, uid, size, fetched, keeps_uids, key(uid), &mut intake)
+        place(mailbox, (uid, size), fetched, key(uid), &mut intake)
     })?;
     let intake = intake.into_inner();
     for (uid, size) in missing {
@@ -233,10 +333,8 @@ fn pull(
 
 fn place(
     mailbox: &str,
-    uid: u32,
-    size: u64,
+    (uid, size): (u32, u64),
     fetched: Fetched,
-    keeps_uids: bool,
     key: ImportKey,
     intake: &mut Intake<'_>,
 ) -> Result<(), Stopped> {
@@ -248,8 +346,8 @@ fn place(
     if date.is_none() {
         intake.watch().note(&label, "gets the present as its date: the server's cannot be understood");
     }
-    let uid = keeps_uids.then_some(Uid(uid));
-    intake.place(Arrival { label, key, uid, flags: fetched.flags, date, weight: size })
+    // Told also where UIDs are not kept: by it the message is found again when it has changed there.
+    intake.place(Arrival { label, key, uid: Some(Uid(uid)), flags: fetched.flags, date, weight: size })
 }
 
 #[cfg(test)]
@@ -263,5 +361,7 @@ mod tests {
         assert_eq!(batch_length(&[(1, BATCH_BYTES), (2, 1)]), 1);
         assert_eq!(batch_length(&[(1, u64::MAX), (2, u64::MAX)]), 1);
         assert_eq!(set_of(&[(1, 0), (2, 0), (3, 0), (7, 0), (u32::MAX, 0)]), "1:3,7,4294967295");
+        assert_eq!(read_size(&size_record(7, 9)), Some((7, 9)));
+        assert!(size_record(7, 9) < size_record(7, 0) && size_record(7, 0) < size_record(300, 9));
     }
 }

@@ -2,8 +2,6 @@
 //! `subscriptions`, and our own `pillarbox-messages`. Pure functions over the octets of those files; lines that mean
 //! nothing are passed over.
 
-use std::collections::HashMap;
-
 use crate::types::date::DateTime;
 use crate::types::{Flag, FlagSet, Keyword, SystemFlag};
 
@@ -67,20 +65,17 @@ pub fn letters(flags: &FlagSet, keywords: &mut Vec<Keyword>) -> (String, Vec<Key
     (String::from_utf8_lossy(&letters).into_owned(), without)
 }
 
-/// The UIDs of a folder.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// The head of `dovecot-uidlist`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UidList {
     pub uid_validity: u32,
     pub uid_next: u32,
-    /// By file name without its letters.
-    pub uids: HashMap<Vec<u8>, u32>,
 }
 
 impl UidList {
-    /// Reads `dovecot-uidlist` in its versions 1 and 3; `None`: it is something else.
-    pub fn read(octets: &[u8]) -> Option<UidList> {
-        let mut lines = octets.split(|octet| *octet == b'\n');
-        let mut header = lines.next()?.split(|octet| *octet == b' ').filter(|word| !word.is_empty());
+    /// Reads the first line of the list in its versions 1 and 3; `None`: it is something else.
+    pub fn read_head(line: &[u8]) -> Option<UidList> {
+        let mut header = line.split(|octet| *octet == b' ').filter(|word| !word.is_empty());
         let mut list = UidList::default();
         match header.next()? {
             b"1" => {
@@ -99,27 +94,26 @@ impl UidList {
             }
             _ => return None,
         }
-        if list.uid_validity == 0 {
-            return None;
-        }
-        for line in lines {
-            let Some(space) = memchr::memchr(b' ', line) else { continue };
-            let (uid, rest) = (number(&line[..space]), &line[space + 1..]);
-            // Version 3 has more about a message in between, and a colon before the name.
-            let name = match memchr::memchr(b':', rest) {
-                Some(colon) if colon == 0 || rest[colon - 1] == b' ' => &rest[colon + 1..],
-                _ => rest,
-            };
-            let base = split(name).0;
-            if let Some(uid) = uid.filter(|uid| *uid > 0)
-                && !base.is_empty()
-            {
-                list.uid_next = list.uid_next.max(uid.saturating_add(1));
-                list.uids.insert(base.to_vec(), uid);
-            }
-        }
-        Some(list)
+        (list.uid_validity > 0).then_some(list)
     }
+
+    /// A UID that was given is never the next, whatever the head says.
+    pub fn note(&mut self, uid: u32) {
+        self.uid_next = self.uid_next.max(uid.saturating_add(1));
+    }
+}
+
+/// Another line of `dovecot-uidlist`: a message's UID, and its file's name without letters.
+pub fn listed(line: &[u8]) -> Option<(u32, &[u8])> {
+    let space = memchr::memchr(b' ', line)?;
+    let (uid, rest) = (number(&line[..space])?, &line[space + 1..]);
+    // Version 3 has more about a message in between, and a colon before the name.
+    let name = match memchr::memchr(b':', rest) {
+        Some(colon) if colon == 0 || rest[colon - 1] == b' ' => &rest[colon + 1..],
+        _ => rest,
+    };
+    let base = split(name).0;
+    (uid > 0 && !base.is_empty() && !base.contains(&0)).then_some((uid, base))
 }
 
 /// `dovecot-keywords`: by letter, and the words that are no keywords of IMAP.
@@ -169,12 +163,8 @@ impl Extra {
         format!("{base} {form} {seconds} {zone}{words}\n")
     }
 
-    /// All lines of `pillarbox-messages`, by file name without its letters.
-    pub fn read(octets: &[u8]) -> HashMap<Vec<u8>, Extra> {
-        octets.split(|octet| *octet == b'\n').filter_map(Extra::read_line).collect()
-    }
-
-    fn read_line(line: &[u8]) -> Option<(Vec<u8>, Extra)> {
+    /// A line of `pillarbox-messages`, with the file's name without its letters.
+    pub fn read_line(line: &[u8]) -> Option<(Vec<u8>, Extra)> {
         let mut words = std::str::from_utf8(line).ok()?.split(' ');
         let base = words.next()?.as_bytes().to_vec();
         let is_raw = match words.next()? {
@@ -213,17 +203,33 @@ mod tests {
         assert_eq!(letters(&set, &mut full), ("DFRST".to_owned(), set.keywords().to_vec()));
     }
 
+    /// The head, with all UIDs noted, and the lines.
+    fn read(octets: &[u8]) -> Option<(UidList, Vec<(u32, String)>)> {
+        let mut lines = octets.split(|octet| *octet == b'\n');
+        let mut head = UidList::read_head(lines.next()?)?;
+        let lines: Vec<_> =
+            lines.filter_map(listed).map(|(uid, base)| (uid, String::from_utf8_lossy(base).into())).collect();
+        lines.iter().for_each(|(uid, _)| head.note(*uid));
+        Some((head, lines))
+    }
+
     #[test]
     fn both_versions_of_the_uid_list_are_read() {
         let third = b"3 V1275660208 N25022 G3085f01b7f11094c501100008c4a11c1\n25006 :1276528487.M364837P9451.kurkku,S=1355,W=1394:2,\n25017 W2481 :1276533073.M242911P3632.kurkku:2,F\nnonsense\n";
-        let list = UidList::read(third).expect("a list");
-        assert_eq!((list.uid_validity, list.uid_next, list.uids.len()), (1_275_660_208, 25_022, 2));
-        assert_eq!(list.uids[&b"1276533073.M242911P3632.kurkku"[..]], 25_017);
-        let first = UidList::read(b"1 7 9\n3 a.b\n12 c.d:2,S\n").expect("a list");
-        assert_eq!((first.uid_validity, first.uid_next), (7, 13), "a UID that was given is never the next");
-        assert_eq!(first.uids[&b"c.d"[..]], 12);
+        let list = read(third).expect("a list");
+        assert_eq!((list.0.uid_validity, list.0.uid_next), (1_275_660_208, 25_022));
+        assert_eq!(
+            list.1,
+            [
+                (25_006, "1276528487.M364837P9451.kurkku,S=1355,W=1394".into()),
+                (25_017, "1276533073.M242911P3632.kurkku".into())
+            ]
+        );
+        let first = read(b"1 7 9\n3 a.b\n12 c.d:2,S\n0 zero\n5 n\0l\n").expect("a list");
+        assert_eq!((first.0.uid_validity, first.0.uid_next), (7, 13), "a UID that was given is never the next");
+        assert_eq!(first.1, [(3, "a.b".into()), (12, "c.d".into())]);
         for odd in [&b""[..], b"2 7 9\n", b"3 N5\n", b"3 V0 N5\n", b"1 x y\n"] {
-            assert_eq!(UidList::read(odd), None);
+            assert_eq!(read(odd), None);
         }
     }
 
@@ -247,7 +253,7 @@ mod tests {
             Extra { is_raw: false, date: None, keywords: vec![] },
         ] {
             let line = extra.write("1.U2.x");
-            assert_eq!(Extra::read(line.as_bytes())[&b"1.U2.x"[..]], extra);
+            assert_eq!(Extra::read_line(line.trim_end().as_bytes()), Some((b"1.U2.x".to_vec(), extra)));
         }
     }
 }

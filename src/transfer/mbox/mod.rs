@@ -1,19 +1,19 @@
 //! mbox on the way in: a file, or a folder of such files. Flags, keywords and UIDs are taken from the headers that mail
 //! programs keep them in. Nothing of the source is changed.
 
+mod copies;
 pub mod export;
 pub mod headers;
 pub mod reader;
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use self::copies::Copies;
 use self::reader::{Quoting, Reader, Trouble};
 use super::intake::{Arrival, Intake};
 use super::{Stopped, keys, names};
-use crate::mailstore::ImportKey;
 use crate::types::{MailboxName, Uid, UidValidity};
 
 /// Deepest folder that is looked into.
@@ -152,8 +152,7 @@ fn import_file(
     };
     let keeps_uids = intake.adopt(name, base.map(|(validity, _)| UidValidity(validity)), is_subscribed)?;
     let mut reader = Reader::new(open().map_err(trouble)?, quoting);
-    // How often each message was seen: equal ones in one file are as many messages.
-    let mut seen: HashMap<ImportKey, u64> = HashMap::new();
+    let mut copies = Copies::default();
     let mut last = 0;
     loop {
         let mut hasher = blake3::Hasher::new();
@@ -188,8 +187,7 @@ fn import_file(
             intake.watch().note(&label, &format!("has {} NUL in it, which became octet 128", found.nuls));
         }
         let content = keys::cut(hasher.finalize());
-        let times = seen.entry(content).or_default();
-        *times += 1;
+        let times = copies.see(content)?;
         let key = keys::of(&[b"mbox", &content.0, &times.to_le_bytes()]);
         let date = found.about.mark.as_ref().map_or(found.date, |mark| mark.date);
         let uid = found.about.uid.filter(|_| keeps_uids);

@@ -37,9 +37,13 @@ fn mbox(input: &[u8], quoting: Quoting) {
 }
 
 fn beside_mail(input: &[u8]) {
-    if let Some(list) = UidList::read(input) {
+    let mut lines = input.split(|octet| *octet == b'\n');
+    if let Some(mut list) = lines.next().and_then(UidList::read_head) {
         assert!(list.uid_validity > 0);
-        assert!(list.uids.values().all(|uid| *uid > 0 && (*uid < list.uid_next || *uid == u32::MAX)));
+        for (uid, base) in lines.filter_map(lists::listed) {
+            list.note(uid);
+            assert!(uid > 0 && (uid < list.uid_next || uid == u32::MAX) && !base.is_empty());
+        }
     }
     let (keywords, _) = lists::keywords(input);
     assert!(keywords.len() <= lists::LETTERS);
@@ -54,9 +58,9 @@ fn beside_mail(input: &[u8]) {
     without.into_iter().map(pillarbox::types::Flag::Keyword).for_each(|flag| back.insert(flag));
     assert_eq!(back, flags, "flags and their letters");
     assert!(lists::subscriptions(input).iter().flatten().flatten().count() <= input.len());
-    for (base, extra) in Extra::read(input) {
-        let base = String::from_utf8(base).expect("lines of text");
-        assert_eq!(Extra::read(extra.write(&base).as_bytes()).get(base.as_bytes()), Some(&extra));
+    for (base, extra) in input.split(|octet| *octet == b'\n').filter_map(Extra::read_line) {
+        let line = extra.write(std::str::from_utf8(&base).expect("lines of text"));
+        assert_eq!(Extra::read_line(line.trim_end_matches('\n').as_bytes()), Some((base, extra)));
     }
     if let Some(Some(date)) = headers::from_line(input) {
         let day = headers::from_line(headers::write_from(date).as_bytes()).flatten();
@@ -70,7 +74,7 @@ fn answers(input: &[u8]) {
     let octets: usize = tokens.iter().filter_map(|token| token.octets()).map(<[u8]>::len).sum();
     assert!(octets <= input.len(), "tokens are made of what was there");
     let _ = (answer::listed(&tokens), answer::fetched(&tokens), answer::is_body(&tokens));
-    let _ = answer::code(input, "UIDVALIDITY");
+    let _: Option<u32> = answer::code(input, "UIDVALIDITY");
 }
 
 /// Line ends go out and come back, in any pieces.
