@@ -33,7 +33,7 @@ fn a_new_certificate_is_shown_once_its_key_is_there() {
     assert!(is_shown(&server, server.trust()));
     let newer = Trust::make(&server.beside("newer.pem"), &server.beside("newer.key")).expect("made");
     std::fs::rename(server.beside("newer.pem"), server.beside("cert.pem")).expect("renamed");
-    wait_until(&server, "told that it cannot be used yet", || server.log().contains("cannot be used yet"));
+    server.log_with("cannot be used yet");
     assert!(is_shown(&server, server.trust()) && !is_shown(&server, &newer));
     std::fs::rename(server.beside("newer.key"), server.beside("key.pem")).expect("renamed");
     wait_until(&server, "the new one is shown", || is_shown(&server, &newer));

@@ -186,6 +186,19 @@ impl Server {
         self.running.as_ref().map_or(String::new(), |running| running.log.text())
     }
 
+    /// The log once it holds `text`: what the server wrote comes through a pipe, and is here a little later.
+    pub fn log_with(&self, text: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(Instant::now() < until, "{text:?} is not in the log:\n{log}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn launch(&mut self) -> Result<(), String> {
         let mut process = program()
             .args(["serve", "--config"])

@@ -215,7 +215,7 @@ fn the_log_tells_what_a_session_did_and_no_secret() {
     assert!(order(&mut ada, "LOGOUT").contains("a OK"));
     assert_eq!(ada.line(PATIENCE).expect("read"), None);
 
-    let log = wait_for(&server, "end=\"logout\"");
+    let log = server.log_with("end=\"logout\"");
     let ended = log.lines().find(|line| line.contains("end=\"logout\"")).expect("waited for");
     for part in ["user=\"ada\"", "commands=", "messages=5", "received=", "sent=", "seconds="] {
         assert!(ended.contains(part), "{part}: {ended}");
@@ -230,18 +230,5 @@ fn the_log_tells_what_a_session_did_and_no_secret() {
     for secret in ["Secret-", PASSWORD, "AGFkYQBTZWNyZXQtcGxhaW4", "U2VjcmV0"] {
         let lines: Vec<&str> = log.lines().filter(|line| line.contains(secret)).collect();
         assert!(lines.is_empty(), "{secret}: {lines:#?}");
-    }
-}
-
-/// The log, once it holds this.
-fn wait_for(server: &Server, words: &str) -> String {
-    let until = std::time::Instant::now() + PATIENCE;
-    loop {
-        let log = server.log();
-        if log.contains(words) {
-            return log;
-        }
-        assert!(std::time::Instant::now() < until, "{words} is not in the log:\n{log}");
-        std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
