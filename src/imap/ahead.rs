@@ -6,11 +6,15 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::cmd;
+use super::commands::row_of;
+use super::session::{Session, State};
 use crate::mailstore::{Page, Result, Row, View, Wanted};
-use crate::types::ContentId;
+use crate::types::{Body, Command, ContentId};
+use crate::wire;
 
 /// How many commands are looked at ahead of the one that runs. Each may hold a page while the client does not read.
-pub const AHEAD: usize = 3;
+const AHEAD: usize = 3;
 
 type Reading = Pin<Box<dyn Future<Output = Result<Page>> + Send + Sync>>;
 
@@ -43,6 +47,37 @@ impl Ahead {
             }
         }
         None
+    }
+}
+
+impl Session {
+    /// Behind a FETCH: takes in the FETCHes that are here already and has the store begin to read for them.
+    pub(super) fn look_ahead(&mut self, first: &Command, mut is_begun: bool) {
+        let is_fetch = |command: &Command| matches!(command.body, Body::Fetch(_));
+        if !is_fetch(first) || !matches!(self.state, State::Selected(..)) {
+            return;
+        }
+        let dialect = self.dialect();
+        while self.queued.len() < AHEAD {
+            let Some(line) = self.channel.framer.peek() else { return };
+            let Some(command) = wire::parse_in(line, dialect).ok().filter(is_fetch) else { return };
+            // The line that was looked at.
+            self.channel.framer.next();
+            if !std::mem::replace(&mut is_begun, true) {
+                self.begin_reading(first);
+            }
+            self.begin_reading(&command);
+            self.queued.push_back(command);
+        }
+    }
+
+    fn begin_reading(&mut self, command: &Command) {
+        let Body::Fetch(arguments) = &command.body else { return };
+        if self.may_run(row_of(&command.body), &command.body).is_ok()
+            && let Ok(cx) = self.selected()
+        {
+            cmd::fetch::begin(cx, arguments);
+        }
     }
 }
 

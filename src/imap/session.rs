@@ -2,12 +2,14 @@
 //! each to its handler. Commands run one after another; answers of a pipelined batch go out together.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::ahead::AHEAD;
 use super::answer::{Stop, bad, no, write_answer, write_condition};
 use super::capability::{Circumstances, offered};
 use super::channel::Channel;
@@ -16,13 +18,14 @@ use super::commands::{Tell, changes_membership, enables_condstore, row_of};
 use super::message_limit::MessageLimit;
 use super::notifier::{Moment, Notifier};
 use super::selection::Selection;
-use super::updates::Enabled;
+use super::updates::{Enabled, tell_how_far};
 use super::{Ended, Host, Peer, Socket};
 use crate::config::Config;
 use crate::hub::Listener;
 use crate::login::Ticket;
 use crate::mailstore::Account;
-use crate::types::{Body, Code, Command, Condition};
+use crate::metrics::METRICS;
+use crate::types::{Code, Command, Condition};
 use crate::wire::response::write_continuation;
 use crate::wire::{self, Announced, Dialect, Event, Limits, LiteralUse};
 
@@ -164,8 +167,14 @@ impl Session {
             write_condition(&mut self.channel.out, None, Condition::Ok, Some(&code), "Pillarbox is ready");
         }
         while self.exit.is_none() {
-            if self.step().await.is_err() {
-                break;
+            self.channel.end_line();
+            match contained(self.step()).await {
+                Some(Ok(())) => {}
+                Some(Err(_)) => break,
+                None => {
+                    self.tell_fault();
+                    break;
+                }
             }
         }
         if self.exit == Some(Exit::StartTls) {
@@ -199,6 +208,15 @@ impl Session {
 
     pub fn bye(&mut self, code: Option<&Code>, text: &str) {
         write_condition(&mut self.channel.out, None, Condition::Bye, code, text);
+    }
+
+    /// RFC 3501 §3.4: no connection is closed without BYE, not by a fault of ours either, where a line can still be said.
+    fn tell_fault(&mut self) {
+        METRICS.session_panics.add(1);
+        tracing::error!("the session ended by a fault of the program");
+        if self.channel.take_back() {
+            self.bye(Some(&Code::ServerBug), "a fault of the server ends this session; it is in the server's log");
+        }
     }
 
     /// Handles what has come, or waits for more.
@@ -258,35 +276,6 @@ impl Session {
             Event::BadLiteral { line, non_sync } => {
                 Incoming::BadLiteral { tag: wire::tag_of(line).map(str::to_string), non_sync }
             }
-        }
-    }
-
-    /// Behind a FETCH: takes in the FETCHes that are here already and has the store begin to read for them.
-    fn look_ahead(&mut self, first: &Command, mut is_begun: bool) {
-        let is_fetch = |command: &Command| matches!(command.body, Body::Fetch(_));
-        if !is_fetch(first) || !matches!(self.state, State::Selected(..)) {
-            return;
-        }
-        let dialect = self.dialect();
-        while self.queued.len() < AHEAD {
-            let Some(line) = self.channel.framer.peek() else { return };
-            let Some(command) = wire::parse_in(line, dialect).ok().filter(is_fetch) else { return };
-            // The line that was looked at.
-            self.channel.framer.next();
-            if !std::mem::replace(&mut is_begun, true) {
-                self.begin_reading(first);
-            }
-            self.begin_reading(&command);
-            self.queued.push_back(command);
-        }
-    }
-
-    fn begin_reading(&mut self, command: &Command) {
-        let Body::Fetch(arguments) = &command.body else { return };
-        if self.may_run(row_of(&command.body), &command.body).is_ok()
-            && let Ok(cx) = self.selected()
-        {
-            cmd::fetch::begin(cx, arguments);
         }
     }
 
@@ -461,12 +450,20 @@ impl Session {
                 return Err(Stop::Gone);
             }
         }
+        self.tell_how_far().await;
         self.end_command(begun, answer.is_err());
         write_answer(&mut self.channel.out, &tag, row.word, &answer);
         if std::mem::take(&mut self.begins_compression) {
             self.channel.compress().await?;
         }
         Ok(())
+    }
+
+    /// Before every tagged line: how far the selected mailbox is known, where the client would think it further.
+    pub async fn tell_how_far(&mut self) {
+        if let State::Selected(_, selection) = &mut self.state {
+            tell_how_far(selection, &mut self.channel).await;
+        }
     }
 
     /// From now on every answer about flags carries its MODSEQ.
@@ -538,6 +535,17 @@ impl Session {
     pub fn exit(&self) -> Option<Exit> {
         self.exit
     }
+}
+
+/// A step of a session, or `None` when it panicked: then it is dropped and never looked at again.
+async fn contained<F: Future>(step: F) -> Option<F::Output> {
+    let mut step = std::pin::pin!(step);
+    // What a step shares with others is behind locks that are whole after every step.
+    let look = |cx: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx))) {
+        Ok(ready) => ready.map(Some),
+        Err(_) => Poll::Ready(None),
+    };
+    poll_fn(look).await
 }
 
 /// RFC 7888 §4: before login nobody may send much.

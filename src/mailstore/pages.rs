@@ -11,7 +11,7 @@ use super::reading::{Dates, HEADER_BYTES, Reader};
 use super::snapshot::Row;
 use super::streams::{DecodedPart, note_corruption};
 use super::view::View;
-use crate::message::{self, FieldChoice, Letters, Located, PartTable, locate};
+use crate::message::{self, FieldChoice, Letters, Located, PartTable, Retelling, locate};
 use crate::types::{MailboxId, ObjectId, SectionText};
 
 /// A page is closed once it holds this much; one more message may go over it.
@@ -51,6 +51,8 @@ pub struct Wanted {
     pub letters: Letters,
     /// Sections are given as they are stored, NUL and all.
     pub keeps_nul: bool,
+    /// With that, binary parts in base64 all the same, as every client is told them.
+    pub retells: bool,
     pub preview: bool,
     pub email_id: bool,
     pub thread_id: bool,
@@ -80,7 +82,7 @@ pub enum Piece {
     Missing,
     /// In the page's octets.
     Octets(Range<usize>),
-    /// Too large for a page: see [`View::stream`].
+    /// Too large for a page: see [`View::stream_told`].
     Stream { offset: u64, octets: u64 },
 }
 
@@ -111,6 +113,8 @@ pub struct PageRow {
     pub thread_id: Option<ObjectId>,
     /// As many as were wanted, in that order.
     pub sections: Vec<Piece>,
+    /// When the sections are told otherwise than they are stored.
+    pub retelling: Option<Arc<Retelling>>,
     pub binaries: Vec<Decoded>,
 }
 
@@ -166,6 +170,27 @@ fn place_of(text: &SectionText) -> message::SectionText {
         SectionText::Text => message::SectionText::Text,
         SectionText::Mime => message::SectionText::Mime,
     }
+}
+
+/// Where a section lies among the stored octets.
+pub(super) fn located(table: &PartTable, wanted: &WantedSection) -> Option<Located> {
+    locate(table, &wanted.path, place_of(&wanted.text))
+}
+
+/// Appends the fields of a header block that were asked for.
+pub(super) fn header_fields(
+    block: &[u8],
+    choice: &FieldChoice,
+    partial: Option<(u64, u64)>,
+    out: &mut Vec<u8>,
+) -> Piece {
+    let at = out.len();
+    choice.filter_onto(block, out);
+    let (from, most) = partial.unwrap_or((0, u64::MAX));
+    let start = at.saturating_add(usize::try_from(from).unwrap_or(usize::MAX)).min(out.len());
+    let end = start.saturating_add(usize::try_from(most).unwrap_or(usize::MAX)).min(out.len());
+    out.truncate(end);
+    Piece::Octets(start..end)
 }
 
 /// A literal cannot carry NUL (RFC 3501 §9, CHAR8), and a message may hold some all the same: BINARY tells it as it
@@ -240,9 +265,15 @@ impl Reader<'_> {
             one.thread_id = Some(object_ids::thread_of(self.conn, row.content)?);
         }
         let mut parts = None;
+        if !wanted.sections.is_empty() && (wanted.retells || !wanted.keeps_nul) {
+            one.retelling = self.retelling(row, &mut parts)?;
+        }
         for (section, choice) in wanted.sections.iter().zip(&ready.choices) {
             let from = out.len();
-            one.sections.push(self.section((section, choice.as_ref()), row, &mut parts, out)?);
+            one.sections.push(match &one.retelling {
+                None => self.section((section, choice.as_ref()), row, &mut parts, out)?,
+                Some(retelling) => self.retold_section(retelling, (section, choice.as_ref()), row, &mut parts, out)?,
+            });
             if !wanted.keeps_nul {
                 without_nul(&mut out[from..]);
             }
@@ -273,7 +304,7 @@ impl Reader<'_> {
         } else if choice.is_some() && wanted.path.is_empty() && parts.is_none() {
             Some(Located::HeaderBlock(self.top_header(row)?))
         } else {
-            locate(self.table(row, parts)?, &wanted.path, place_of(&wanted.text))
+            located(self.table(row, parts)?, wanted)
         };
         match located {
             None => Ok(Piece::Missing),
@@ -285,22 +316,21 @@ impl Reader<'_> {
             }
             Some(Located::HeaderBlock(header)) => {
                 let Some(choice) = choice else { return Ok(Piece::Missing) };
-                if header.end - header.start > HEADER_BYTES {
-                    return Err(Error::TooLarge);
-                }
                 let mut block = std::mem::take(&mut self.scratch);
                 block.clear();
-                self.read(row, header, &mut block)?;
-                let at = out.len();
-                choice.filter_onto(&block, out);
+                self.header_block(header, row, &mut block)?;
+                let fields = header_fields(&block, choice, wanted.partial, out);
                 self.scratch = block;
-                let (from, most) = wanted.partial.unwrap_or((0, u64::MAX));
-                let start = at.saturating_add(usize::try_from(from).unwrap_or(usize::MAX)).min(out.len());
-                let end = start.saturating_add(usize::try_from(most).unwrap_or(usize::MAX)).min(out.len());
-                out.truncate(end);
-                Ok(Piece::Octets(start..end))
+                Ok(fields)
             }
         }
+    }
+
+    pub(super) fn header_block(&mut self, header: Range<u64>, row: &Row, block: &mut Vec<u8>) -> Result<()> {
+        if header.end - header.start > HEADER_BYTES {
+            return Err(Error::TooLarge);
+        }
+        self.read(row, header, block)
     }
 
     fn octets(&mut self, row: &Row, range: Range<u64>, out: &mut Vec<u8>) -> Result<Piece> {

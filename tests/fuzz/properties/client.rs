@@ -110,7 +110,7 @@ impl Line {
             }
             Body::Select(select) => self.select("SELECT", select)?,
             Body::Examine(select) => self.select("EXAMINE", select)?,
-            Body::Delete(mailbox) => self.with_name("DELETE", mailbox)?,
+            Body::Delete(delete) => self.with_name("DELETE", &delete.mailbox)?,
             Body::Subscribe(mailbox) => self.with_name("SUBSCRIBE", mailbox)?,
             Body::Unsubscribe(mailbox) => self.with_name("UNSUBSCRIBE", mailbox)?,
             Body::Create(create) if create.uses.is_empty() => self.with_name("CREATE", &create.mailbox)?,

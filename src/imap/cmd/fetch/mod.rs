@@ -85,7 +85,7 @@ pub fn begin(cx: Selected<'_>, arguments: &Fetch) {
     let Some(row) = uids.first().and_then(|uid| cx.selection.view.row_at_hand(uid)) else { return };
     let plan = Plan::new(arguments, false, cx.enabled);
     if plan.wanted.is_anything() {
-        cx.selection.ahead.begin(&cx.selection.view, row, plan.wanted);
+        cx.selection.reading.begin(&cx.selection.view, row, plan.wanted);
     }
 }
 

@@ -1,13 +1,15 @@
 //! The answers of FETCH on their way: pages are read ahead while the last one is being sent, long bodies stream.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::plan::{Plan, SectionName, Slot};
 use crate::imap::answer::Stop;
 use crate::imap::session::Selected;
-use crate::imap::updates::{open, write_row_flags};
+use crate::imap::updates::{Enabled, open, write_row_flags};
 use crate::mailstore::{Dates, Decoded, FlagTable, Page, PageRow, Piece, Row, without_nul};
-use crate::message::body_without_extensions;
+use crate::message::{body_without_extensions, with_decoded_parameters};
 use crate::types::{DateTime, UidRuns};
 use crate::wire::fetch::Items;
 use crate::wire::write;
@@ -24,6 +26,9 @@ pub async fn send(cx: &mut Selected<'_>, plan: &Plan, rows: Vec<Row>, newly: &Ui
     let table = cx.selection.view.flag_table();
     let mut sent = Sent::default();
     cx.channel.messages += rows.len() as u64;
+    if cx.enabled.condstore {
+        cx.selection.note_told(&rows);
+    }
     if !plan.wanted.is_anything() {
         let nothing = PageRow::default();
         for row in &rows {
@@ -38,7 +43,7 @@ pub async fn send(cx: &mut Selected<'_>, plan: &Plan, rows: Vec<Row>, newly: &Ui
     if rows.is_empty() {
         return Ok(sent);
     }
-    let begun = if let [row] = &rows[..] { cx.selection.ahead.take(row, &plan.wanted) } else { None };
+    let begun = if let [row] = &rows[..] { cx.selection.reading.take(row, &plan.wanted) } else { None };
     let mut page = match begun {
         Some(begun) => begun.await?,
         None => cx.selection.view.page(rows.clone(), 0, plan.wanted.clone()).await?,
@@ -55,9 +60,11 @@ pub async fn send(cx: &mut Selected<'_>, plan: &Plan, rows: Vec<Row>, newly: &Ui
                 sent.undecodable += 1;
                 continue;
             }
+            cx.channel.begin_line();
             let mut items = write_short(cx, plan, &table, row, found, &page.octets, newly);
             write_long(&mut items, cx, plan, row, found, &page).await?;
             items.close(&mut cx.channel.out);
+            cx.channel.end_line();
         }
         cx.channel.flush_if_full().await?;
         match coming {
@@ -94,7 +101,7 @@ fn write_short(
             Slot::Flags => write_row_flags(&mut items, cx.selection, out, table, row),
             Slot::InternalDate => items.internal_date(out, arrived),
             Slot::SaveDate => items.save_date(out, Some(DateTime::utc(saved))),
-            Slot::Size => items.size(out, row.size.into()),
+            Slot::Size => items.size(out, cx.selection.view.told_size(row).into()),
             Slot::ModSeq => items.mod_seq(out, row.modseq),
             Slot::EmailId => {
                 if let Some(id) = &found.email_id {
@@ -108,11 +115,13 @@ fn write_short(
             }
             Slot::Envelope => items.ready(out, "ENVELOPE", &octets[found.envelope.clone()]),
             Slot::Body => {
-                let short = body_without_extensions(&octets[found.bodystructure.clone()]);
+                let short = body_without_extensions(&structure(&octets[found.bodystructure.clone()], cx.enabled));
                 // What we wrote ourselves has a short form; if the stored text is damaged NIL says so.
                 items.ready(out, "BODY", short.as_deref().unwrap_or(b"NIL"));
             }
-            Slot::BodyStructure => items.ready(out, "BODYSTRUCTURE", &octets[found.bodystructure.clone()]),
+            Slot::BodyStructure => {
+                items.ready(out, "BODYSTRUCTURE", &structure(&octets[found.bodystructure.clone()], cx.enabled));
+            }
             Slot::BinarySize(index, path) => {
                 // A part that is not there has no octets; the grammar has no NIL here.
                 let size = if let Decoded::Size(octets) = &found.binaries[*index] { *octets } else { 0 };
@@ -122,6 +131,13 @@ fn write_short(
         }
     }
     items
+}
+
+/// BODYSTRUCTURE as this client is to be told it.
+fn structure(stored: &[u8], enabled: Enabled) -> Cow<'_, [u8]> {
+    // RFC 9051 §7.5.2
+    let decoded = if enabled.rev2 { with_decoded_parameters(stored) } else { None };
+    decoded.map_or(Cow::Borrowed(stored), Cow::Owned)
 }
 
 async fn write_long(
@@ -143,7 +159,7 @@ async fn write_long(
                 match &found.sections[*index] {
                     Piece::Missing => write::nil(out),
                     Piece::Octets(range) => write::content(out, &page.octets[range.clone()]),
-                    Piece::Stream { offset, octets } => stream_stored(cx, row, *offset, *octets).await?,
+                    Piece::Stream { offset, octets } => stream_told(cx, row, found, *offset..*offset + *octets).await?,
                 }
             }
             Slot::Binary(index, path, origin) => {
@@ -171,9 +187,10 @@ async fn write_long(
     Ok(())
 }
 
-async fn stream_stored(cx: &mut Selected<'_>, row: &Row, offset: u64, octets: u64) -> Result<(), Stop> {
+async fn stream_told(cx: &mut Selected<'_>, row: &Row, found: &PageRow, octets: Range<u64>) -> Result<(), Stop> {
+    let (offset, octets) = (octets.start, octets.end - octets.start);
     write::literal_head(&mut cx.channel.out, octets);
-    let mut stream = cx.selection.view.stream(row.content, row.size, offset, octets);
+    let mut stream = cx.selection.view.stream_told(row, found.retelling.as_deref(), offset, octets);
     while let Some(mut piece) = stream.next().await.map_err(broken_off)? {
         without_nul(&mut piece);
         cx.channel.out.extend_from_slice(&piece);
