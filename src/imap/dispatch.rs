@@ -31,7 +31,7 @@ impl Session {
             Body::Close => cmd::select::close(self).await,
             Body::Unselect => cmd::select::unselect(self),
             Body::Create(arguments) => cmd::mailbox::create(self, arguments).await,
-            Body::Delete(name) => cmd::mailbox::delete(self, tag, name).await,
+            Body::Delete(arguments) => cmd::mailbox::delete(self, tag, arguments).await,
             Body::Rename(arguments) => cmd::mailbox::rename(self, tag, arguments).await,
             Body::Subscribe(name) => cmd::mailbox::subscribe(self, name, true).await,
             Body::Unsubscribe(name) => cmd::mailbox::subscribe(self, name, false).await,

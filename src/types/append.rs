@@ -16,6 +16,9 @@ pub struct Append {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppendTarget {
     pub mailbox: MailboxArgument,
+    /// The name as the client wrote it, where it is kept in another spelling and the client is to be told so
+    /// (RFC 9051 §6.3.12).
+    pub spelt: Option<Box<str>>,
     /// REPLACE: the message of the selected mailbox that the new one takes the place of. Then there is only one.
     pub replaced: Option<Replaced>,
 }

@@ -42,7 +42,7 @@ pub enum Body {
     Select(Select),
     Examine(Select),
     Create(Create),
-    Delete(MailboxArgument),
+    Delete(Delete),
     Rename(Rename),
     Subscribe(MailboxArgument),
     Unsubscribe(MailboxArgument),
@@ -142,6 +142,15 @@ pub struct Create {
     pub spelt: Option<Box<str>>,
     /// `USE (...)`: what the mailbox is to be for, each only once (RFC 6154 §3).
     pub uses: Vec<UseArgument>,
+}
+
+/// DELETE (RFC 3501 §6.3.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delete {
+    pub mailbox: MailboxArgument,
+    /// The name as the client wrote it, where it is kept in another spelling and the client is to be told so
+    /// (RFC 9051 §6.3.5).
+    pub spelt: Option<Box<str>>,
 }
 
 /// RENAME (RFC 3501 §6.3.5).

@@ -36,7 +36,7 @@ const COMMANDS: &[(&str, Arguments)] = &[
     ("CLOSE", |i, _| Ok((i, Body::Close))),
     ("UNSELECT", |i, _| Ok((i, Body::Unselect))),
     ("CREATE", mailbox::create),
-    ("DELETE", |i, dialect| mailbox::only(i, dialect).map(|(i, name)| (i, Body::Delete(name)))),
+    ("DELETE", |i, dialect| mailbox::delete(i, dialect)),
     ("RENAME", mailbox::rename),
     ("SUBSCRIBE", |i, dialect| old::subscribed(i, dialect).map(|(i, name)| (i, Body::Subscribe(name)))),
     ("UNSUBSCRIBE", |i, dialect| old::subscribed(i, dialect).map(|(i, name)| (i, Body::Unsubscribe(name)))),

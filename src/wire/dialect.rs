@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use super::utf7;
-use crate::types::mailbox_name::composed;
 use crate::types::{BadMailboxName, MailboxName};
 
 /// The dialect of one session. The default is plain IMAP4rev1.
@@ -51,9 +50,12 @@ impl Dialect {
 
     /// How the client spelt a name that is kept in another spelling, if it is to be told so.
     // RFC 9051 §6.3.9.7; IMAP4rev1 knows no such answer, with UTF8=ACCEPT neither.
-    pub(super) fn spelling(self, octets: &[u8]) -> Option<Box<str>> {
+    pub(super) fn spelling(self, octets: &[u8], kept: &MailboxName) -> Option<Box<str>> {
         let text = std::str::from_utf8(octets).ok().filter(|_| self.rev2)?;
-        (composed(text) != text).then(|| text.into())
+        // RFC 9051 §6.3.4: a separator at the end says what the client is about to do, it is no part of the name.
+        let name = text.strip_suffix(MailboxName::SEPARATOR).unwrap_or(text);
+        // RFC 9051 §8 shows it for `inbox` too.
+        (name != kept.as_str()).then(|| name.into())
     }
 }
 

@@ -6,7 +6,7 @@ use nom::Parser;
 use super::dialect::Dialect;
 use super::garbled::{Parsed, expected, fail};
 use super::lexical::{ascii, astring, atom, listed, listed_or_none, mark, space, word};
-use crate::types::command::{Create, Rename};
+use crate::types::command::{Create, Delete, Rename};
 use crate::types::{Body, MailboxArgument, SpecialUse, UnknownUse, UseArgument};
 
 /// mailbox = "INBOX" / astring
@@ -23,15 +23,17 @@ pub(super) fn only(i: &[u8], dialect: Dialect) -> Parsed<'_, MailboxArgument> {
     mailbox(i, dialect)
 }
 
-/// SP mailbox, and its spelling where that is not the one it is kept in (see [`Dialect::spelling`]).
+/// The same, and its spelling where that is not the one it is kept in (see [`Dialect::spelling`]).
 pub(super) fn spelt(i: &[u8], dialect: Dialect) -> Parsed<'_, (MailboxArgument, Option<Box<str>>)> {
-    let (i, ()) = space(i)?;
     let (i, octets) = expected("a mailbox name", astring).parse(i)?;
-    Ok((i, (dialect.mailbox_name(&octets), dialect.spelling(&octets))))
+    let mailbox = dialect.mailbox_name(&octets);
+    let spelling = mailbox.as_ref().ok().and_then(|name| dialect.spelling(&octets, name));
+    Ok((i, (mailbox, spelling)))
 }
 
 /// create = "CREATE" SP mailbox [SP "(" create-param *(SP create-param) ")"] (RFC 4466 §2.2)
 pub(super) fn create(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
+    let (i, ()) = space(i)?;
     let (mut i, (mailbox, spelt)) = spelt(i, dialect)?;
     let mut uses = Vec::new();
     if i.starts_with(b" (") {
@@ -77,9 +79,18 @@ fn special_use(i: &[u8]) -> Parsed<'_, UseArgument> {
     Ok((rest, SpecialUse::from_wire(attribute).ok_or_else(|| UnknownUse(attribute.to_owned()))))
 }
 
+/// delete = "DELETE" SP mailbox
+pub(super) fn delete(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
+    let (i, ()) = space(i)?;
+    let (i, (mailbox, spelt)) = spelt(i, dialect)?;
+    Ok((i, Body::Delete(Delete { mailbox, spelt })))
+}
+
 /// rename = "RENAME" SP mailbox SP mailbox
 pub(super) fn rename(i: &[u8], dialect: Dialect) -> Parsed<'_, Body> {
+    let (i, ()) = space(i)?;
     let (i, (from, from_spelt)) = spelt(i, dialect)?;
+    let (i, ()) = space(i)?;
     let (i, (to, to_spelt)) = spelt(i, dialect)?;
     // RFC 9051 §6.3.6: the old name as it was written is told for either of them.
     let spelt = from_spelt.or_else(|| to_spelt.and_then(|_| from.as_ref().ok().map(|name| name.as_str().into())));

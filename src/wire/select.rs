@@ -16,6 +16,7 @@ enum Parameter {
 
 /// select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"] (RFC 4466 §2.1)
 pub(super) fn command(i: &[u8], dialect: Dialect) -> Parsed<'_, Select> {
+    let (i, ()) = space(i)?;
     let (i, (mailbox, spelt)) = spelt(i, dialect)?;
     let mut select = Select { mailbox, spelt, condstore: false, qresync: None };
     if i.is_empty() {

@@ -2,6 +2,7 @@
 //! client is invited to send; octets stream into a draft, and all is placed when the command is whole, or nothing.
 
 use super::compose::Batch;
+use super::mailbox::tell_spelling;
 use crate::imap::answer::{Answer, Done, Stop, bad, missing_target, no, write_answer, write_condition};
 use crate::imap::notifier::Moment;
 use crate::imap::progress::waiting;
@@ -159,12 +160,14 @@ async fn place(session: &mut Session, tag: &str, batch: Batch) -> Answer {
         let order = aim.account.place(&aim.mailbox, messages);
         let placed = waiting(&mut session.channel, tag, order).await?.map_err(missing_target)?;
         session.note_own(placed.modseq);
+        tell_spelling(session, &aim.mailbox, aim.spelt.as_deref());
         return Ok(Done::with_code(Code::AppendUid { uid_validity: placed.uid_validity, uids: placed.uids }));
     };
     let State::Selected(_, selection) = &session.state else { return Err(bad("REPLACE needs a selected mailbox")) };
     let Some(message) = messages.into_iter().next() else { return Err(bad("expected one message")) };
     let placed = selection.view.replace(replaced.uid, &aim.mailbox, message).await.map_err(missing_target)?;
     session.note_own(placed.modseq);
+    tell_spelling(session, &aim.mailbox, aim.spelt.as_deref());
     // RFC 8508 §4.1: the new UID comes untagged, before the expunge that the end of the command tells.
     let code = Code::AppendUid { uid_validity: placed.uid_validity, uids: placed.uids };
     write_condition(&mut session.channel.out, None, Condition::Ok, Some(&code), "Replaced");

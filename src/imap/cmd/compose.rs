@@ -14,6 +14,8 @@ use crate::wire::url;
 pub struct Aim {
     pub account: Account,
     pub mailbox: MailboxName,
+    /// The name as it was written, where the client is to be told another.
+    pub spelt: Option<Box<str>>,
     /// REPLACE: the message of the selected mailbox that the new one takes the place of.
     pub replaced: Option<Replaced>,
 }
@@ -81,7 +83,7 @@ impl Batch {
         };
         let mailbox = target.mailbox.map_err(|bad| no(Code::Cannot, bad.to_string()))?;
         account.find(&mailbox).map_err(missing_target)?;
-        self.aim = Some(Aim { account, mailbox, replaced });
+        self.aim = Some(Aim { account, mailbox, spelt: target.spelt, replaced });
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use crate::imap::answer::{Answer, Done, no};
 use crate::imap::cmd::list::attributes_of;
 use crate::imap::progress::waiting;
 use crate::imap::session::Session;
-use crate::types::command::{Create, Rename};
+use crate::types::command::{Create, Delete, Rename};
 use crate::types::{Code, ListWord, MailboxArgument, MailboxName, SpecialUse};
 use crate::wire::list::{Extended, ListLine, write_extended};
 
@@ -25,21 +25,23 @@ pub async fn create(session: &mut Session, arguments: Create) -> Answer {
     Ok(Done::with_code(Code::MailboxId(created.mailbox_id)))
 }
 
-/// Tells under which name a mailbox is kept whose name was written otherwise (RFC 9051 §6.3.4, §6.3.6).
-fn tell_spelling(session: &mut Session, name: &MailboxName, spelt: Option<&str>) {
+/// Tells under which name a mailbox is kept whose name was written otherwise (RFC 9051 §6.3.4, §6.3.5, §6.3.6, §6.3.12).
+pub fn tell_spelling(session: &mut Session, name: &MailboxName, spelt: Option<&str>) {
     let (Some(spelt), Ok(cx)) = (spelt, session.signed_in()) else { return };
-    let Some(mailbox) = cx.account.listed(name) else { return };
-    let mut attributes = attributes_of(&mailbox);
-    attributes.extend(mailbox.is_subscribed.then_some("\\Subscribed"));
+    let mailbox = cx.account.listed(name);
+    // RFC 9051 §6.3.9.7: a name that DELETE took away is \NonExistent; it left one that others lie below.
+    let mut attributes = mailbox.as_ref().map_or_else(|| vec!["\\NonExistent"], attributes_of);
+    attributes.extend(cx.account.is_subscribed(name).then_some("\\Subscribed"));
     let line = ListLine { word: ListWord::List, attributes: &attributes, name };
     let extended = Extended { child_info: &[], old_name: Some(spelt) };
     write_extended(&mut cx.channel.out, &line, &extended, cx.dialect);
 }
 
-pub async fn delete(session: &mut Session, tag: &str, name: MailboxArgument) -> Answer {
-    let (name, cx) = (name?, session.signed_in()?);
+pub async fn delete(session: &mut Session, tag: &str, arguments: Delete) -> Answer {
+    let (name, cx) = (arguments.mailbox?, session.signed_in()?);
     let modseqs = waiting(cx.channel, tag, cx.account.delete(&name)).await??;
     session.note_own_all(modseqs);
+    tell_spelling(session, &name, arguments.spelt.as_deref());
     Ok(Done::default())
 }
 

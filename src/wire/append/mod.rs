@@ -14,7 +14,7 @@ use super::command::in_utf8;
 use super::dialect::Dialect;
 use super::garbled::{Garbled, Parsed, Wrong, expected};
 use super::lexical::{astring, set_bound, space, tag};
-use super::mailbox::mailbox;
+use super::mailbox::spelt;
 use crate::types::{Append, AppendItem, AppendTarget, Body, Replaced};
 
 /// What a literal that was just announced is for.
@@ -125,9 +125,9 @@ impl AppendParser {
             let (rest, tag) = tag(i)?;
             self.tag = Some(tag.to_owned());
             let (rest, replaced) = command_word(rest)?;
-            let (rest, mailbox) = mailbox(rest, self.dialect)?;
+            let (rest, (mailbox, spelt)) = spelt(rest, self.dialect)?;
             self.messages = Messages::new(replaced.is_some());
-            self.target = Some(AppendTarget { mailbox, replaced });
+            self.target = Some(AppendTarget { mailbox, spelt, replaced });
             i = rest;
         }
         let (rest, next) = self.messages.read(i, ending, &mut self.items)?;
@@ -157,11 +157,11 @@ pub(super) fn replace(i: &[u8], dialect: Dialect, uid: bool) -> Parsed<'_, Body>
 }
 
 fn line(i: &[u8], replaced: Option<Replaced>, dialect: Dialect) -> Parsed<'_, Body> {
-    let (i, mailbox) = mailbox(i, dialect)?;
+    let (i, (mailbox, spelt)) = spelt(i, dialect)?;
     let mut messages = Messages::new(replaced.is_some());
     let mut items = Vec::new();
     let (i, _) = messages.read(i, Ending::Line, &mut items)?;
-    Ok((i, Body::Append(Append { target: AppendTarget { mailbox, replaced }, items })))
+    Ok((i, Body::Append(Append { target: AppendTarget { mailbox, spelt, replaced }, items })))
 }
 
 #[cfg(test)]

@@ -151,7 +151,7 @@ fn targets() -> impl Strategy<Value = AppendTarget> {
     let number = prop_oneof![(1u32..).prop_map(SetBound::Number), Just(SetBound::Star)];
     let replaced = (number, any::<bool>()).prop_map(|(number, uid)| Replaced { number, uid });
     let mailbox = prop_oneof![mailboxes(), Just::<MailboxArgument>(Ok(crate::types::MailboxName::inbox()))];
-    (mailbox, option::of(replaced)).prop_map(|(mailbox, replaced)| AppendTarget { mailbox, replaced })
+    (mailbox, option::of(replaced)).prop_map(|(mailbox, replaced)| AppendTarget { mailbox, spelt: None, replaced })
 }
 
 fn heads() -> impl Strategy<Value = AppendMessage> {

@@ -27,7 +27,7 @@ use self::old::{find, finds, partial, partials};
 use self::quota::{all_batches, batches, set_quota, set_quotas};
 use self::search::{search, searches, sort, sorts, thread, threads};
 use super::{AppendParser, Dialect, Ending, parse, parse_in, write};
-use crate::types::command::{Authenticate, Copy, FlagChange, Login, Rename, Store};
+use crate::types::command::{Authenticate, Copy, Delete, FlagChange, Login, Rename, Store};
 use crate::types::{Body, Command, Lsub, MailboxArgument, NumSet, Pattern, Secret};
 
 /// The command as a client would send it, without its line end.
@@ -81,7 +81,7 @@ fn written(command: &Command, dialect: Dialect) -> Vec<u8> {
         Body::Select(args) => select(out, "SELECT", args, dialect),
         Body::Examine(args) => select(out, "EXAMINE", args, dialect),
         Body::Create(args) => create(out, args, dialect),
-        Body::Delete(mailbox) => with_name(out, "DELETE", mailbox),
+        Body::Delete(args) => with_name(out, "DELETE", &args.mailbox),
         Body::Rename(rename) => {
             with_name(out, "RENAME", &rename.from);
             name(out, &rename.to, dialect);
@@ -177,7 +177,7 @@ fn bodies() -> impl Strategy<Value = Body> {
         selects().prop_map(Body::Select),
         selects().prop_map(Body::Examine),
         creates().prop_map(Body::Create),
-        mailboxes().prop_map(Body::Delete),
+        mailboxes().prop_map(|mailbox| Body::Delete(Delete { mailbox, spelt: None })),
         (mailboxes(), mailboxes()).prop_map(|(from, to)| Body::Rename(Rename { from, to, spelt: None })),
         mailboxes().prop_map(Body::Subscribe),
         mailboxes().prop_map(Body::Unsubscribe),

@@ -69,6 +69,15 @@ impl Line {
         self.name(mailbox)
     }
 
+    /// The same as it was spelt, where that is another spelling than the one it is kept in.
+    fn with_spelling(&mut self, word: &str, mailbox: &MailboxArgument, spelt: Option<&str>) -> Option<()> {
+        let Some(spelt) = spelt else { return self.with_name(word, mailbox) };
+        self.text(word);
+        self.text(" ");
+        write::astring(&mut self.out, spelt.as_bytes());
+        Some(())
+    }
+
     fn body(&mut self, body: &Body) -> Option<()> {
         match body {
             Body::Capability => self.text("CAPABILITY"),
@@ -110,11 +119,14 @@ impl Line {
             }
             Body::Select(select) => self.select("SELECT", select)?,
             Body::Examine(select) => self.select("EXAMINE", select)?,
-            Body::Delete(mailbox) => self.with_name("DELETE", mailbox)?,
+            Body::Delete(delete) => self.with_spelling("DELETE", &delete.mailbox, delete.spelt.as_deref())?,
             Body::Subscribe(mailbox) => self.with_name("SUBSCRIBE", mailbox)?,
             Body::Unsubscribe(mailbox) => self.with_name("UNSUBSCRIBE", mailbox)?,
-            Body::Create(create) if create.uses.is_empty() => self.with_name("CREATE", &create.mailbox)?,
-            Body::Rename(rename) => {
+            Body::Create(create) if create.uses.is_empty() => {
+                self.with_spelling("CREATE", &create.mailbox, create.spelt.as_deref())?;
+            }
+            // Which of the two names was spelt otherwise is not kept.
+            Body::Rename(rename) if rename.spelt.is_none() => {
                 self.with_name("RENAME", &rename.from)?;
                 self.name(&rename.to)?;
             }
@@ -147,7 +159,7 @@ impl Line {
     }
 
     fn select(&mut self, word: &str, select: &Select) -> Option<()> {
-        self.with_name(word, &select.mailbox)?;
+        self.with_spelling(word, &select.mailbox, select.spelt.as_deref())?;
         let mut parameters = Vec::new();
         parameters.extend(select.condstore.then(|| "CONDSTORE".to_owned()));
         if let Some(known) = &select.qresync {
