@@ -1,7 +1,10 @@
 //! BODYSTRUCTURE (RFC 3501 §7.4.2) as ready wire bytes, and BODY made from it.
 //! Both go over a list with a stack of their own: how deep a message nests is its sender's choice.
 
+use std::borrow::Cow;
+
 use super::media::{ContentType, MimeHeader};
+use super::parameters::decoded_value;
 use super::parts::MediaKind;
 use super::strings::{Letters, write_optional_text, write_ready};
 use super::tree::Node;
@@ -119,12 +122,33 @@ fn close(out: &mut Vec<u8>, node: &Node) {
 /// BODY from the wire bytes of BODYSTRUCTURE: the same without extension data (RFC 3501 §7.4.2).
 /// `None` when the bytes are no BODYSTRUCTURE, which only damage in the store can cause.
 pub fn body_without_extensions(bodystructure: &[u8]) -> Option<Vec<u8>> {
+    rewritten(bodystructure, Rewriting { drops_extensions: true, decodes_parameters: false })
+}
+
+/// BODYSTRUCTURE as IMAP4rev2 wants it: the values of body parameters in UTF-8, under the name with the star.
+/// `None` when there is nothing to decode, as in nearly all messages, or when the bytes are no BODYSTRUCTURE.
+// RFC 9051 §7.5.2: charsets are decoded in body parameters; of the parameters of a disposition only the pieces are
+// joined, which they are in what is stored. RFC 3501 clients decode the values themselves (RFC 2231 §6).
+pub fn with_decoded_parameters(bodystructure: &[u8]) -> Option<Vec<u8>> {
+    memchr::memmem::find(bodystructure, b"*\" ")?;
+    let rewriting = Rewriting { drops_extensions: false, decodes_parameters: true };
+    rewritten(bodystructure, rewriting).filter(|decoded| decoded != bodystructure)
+}
+
+/// What is made of a BODYSTRUCTURE that was written here.
+#[derive(Debug, Clone, Copy)]
+struct Rewriting {
+    drops_extensions: bool,
+    decodes_parameters: bool,
+}
+
+fn rewritten(bodystructure: &[u8], rewriting: Rewriting) -> Option<Vec<u8>> {
     #[derive(PartialEq)]
     enum Inside {
         Multipart,
         Message,
     }
-    let mut copy = Copy { text: bodystructure, at: 0, out: Vec::with_capacity(bodystructure.len()) };
+    let mut copy = Copy { text: bodystructure, at: 0, rewriting, out: Vec::with_capacity(bodystructure.len()) };
     let mut open = Vec::new();
     loop {
         // A body begins.
@@ -135,8 +159,9 @@ pub fn body_without_extensions(bodystructure: &[u8]) -> Option<Vec<u8>> {
         }
         let kind = copy.value()?;
         let subtype = copy.next_value()?;
-        // Parameters, id, description, encoding, size.
-        for _ in 0..5 {
+        copy.next_parameters()?;
+        // Id, description, encoding, size.
+        for _ in 0..4 {
             copy.next_value()?;
         }
         let is_message = kind == b"\"MESSAGE\"" && matches!(subtype, b"\"RFC822\"" | b"\"GLOBAL\"");
@@ -149,17 +174,21 @@ pub fn body_without_extensions(bodystructure: &[u8]) -> Option<Vec<u8>> {
         if kind == b"\"TEXT\"" {
             copy.next_value()?;
         }
-        copy.skip_to_close()?;
+        copy.extensions()?;
         // A body has ended, and perhaps with it those around it.
         loop {
             match open.last() {
                 None => return (copy.at == bodystructure.len()).then_some(copy.out),
                 Some(Inside::Multipart) if copy.peek() == Some(b'(') => break,
-                Some(Inside::Multipart | Inside::Message) => {
+                Some(inside) => {
+                    let begins_with_parameters = *inside == Inside::Multipart && !rewriting.drops_extensions;
                     open.pop();
                     // The subtype of the multipart, the lines of the message.
                     copy.next_value()?;
-                    copy.skip_to_close()?;
+                    if begins_with_parameters {
+                        copy.next_parameters()?;
+                    }
+                    copy.extensions()?;
                 }
             }
         }
@@ -170,6 +199,7 @@ pub fn body_without_extensions(bodystructure: &[u8]) -> Option<Vec<u8>> {
 struct Copy<'a> {
     text: &'a [u8],
     at: usize,
+    rewriting: Rewriting,
     out: Vec<u8>,
 }
 
@@ -197,12 +227,45 @@ impl<'a> Copy<'a> {
         Some(&self.text[start..self.at])
     }
 
-    /// Leaves out all values up to the closing parenthesis, and keeps that.
-    fn skip_to_close(&mut self) -> Option<()> {
+    /// The extension data up to the closing parenthesis, kept or left out, and the parenthesis.
+    fn extensions(&mut self) -> Option<()> {
         while self.peek()? == b' ' {
-            self.at = value_end(self.text, self.at + 1)?;
+            if self.rewriting.drops_extensions {
+                self.at = value_end(self.text, self.at + 1)?;
+            } else {
+                self.next_value()?;
+            }
         }
         self.keep(b')')
+    }
+
+    /// The next value, which is a list of parameters or NIL.
+    fn next_parameters(&mut self) -> Option<()> {
+        if !self.rewriting.decodes_parameters {
+            return self.next_value().map(drop);
+        }
+        self.keep(b' ')?;
+        if self.peek()? != b'(' {
+            return self.value().map(drop);
+        }
+        self.keep(b'(')?;
+        loop {
+            let is_extended = self.value()?.ends_with(b"*\"");
+            self.keep(b' ')?;
+            let start = self.at;
+            let end = value_end(self.text, start)?;
+            match decoded_value(string_of(&self.text[start..end])?.as_ref()).filter(|_| is_extended) {
+                Some(text) => {
+                    write_ready(&mut self.out, text.as_bytes());
+                    self.at = end;
+                }
+                None => drop(self.value()?),
+            }
+            if self.peek()? != b' ' {
+                return self.keep(b')');
+            }
+            self.keep(b' ')?;
+        }
     }
 }
 
@@ -238,6 +301,23 @@ fn value_end(text: &[u8], mut at: usize) -> Option<usize> {
             return (at <= text.len()).then_some(at);
         }
     }
+}
+
+/// The octets of a quoted string or a literal.
+fn string_of(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let Some(inside) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
+        let end = memchr::memchr(b'\n', value.strip_prefix(b"{")?)?;
+        return Some(Cow::Borrowed(&value[end + 2..]));
+    };
+    if memchr::memchr(b'\\', inside).is_none() {
+        return Some(Cow::Borrowed(inside));
+    }
+    let mut octets = Vec::with_capacity(inside.len());
+    let mut rest = inside.iter();
+    while let Some(octet) = rest.next() {
+        octets.push(if *octet == b'\\' { *rest.next()? } else { *octet });
+    }
+    Some(Cow::Owned(octets))
 }
 
 #[cfg(test)]
@@ -330,6 +410,35 @@ mod tests {
         let message =
             "Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: in\r\n\r\ntext\r\n--b--\r\n";
         assert!(structure(message).starts_with(r#"(("MESSAGE" "RFC822" NIL NIL NIL "7BIT" 19 (NIL "in" "#));
+    }
+
+    #[test]
+    fn parameters_are_decoded_where_they_are_wanted() {
+        let decoded = |message: &str| {
+            let bytes = with_decoded_parameters(structure(message).as_bytes())?;
+            assert!(body_without_extensions(&bytes).is_some(), "{message}");
+            Some(String::from_utf8(bytes).expect("UTF-8"))
+        };
+        let message = "Content-Type: image/png; name*0*=iso-8859-1'fr'caf%E9%20; name*1*=%22x%22; a=\"50%25'x'\"\r\n\
+            Content-Description: not*\r\nContent-Disposition: attachment; filename*=utf-8''caf%C3%A9\r\n\r\nAAAA";
+        let wanted = concat!(
+            r#"("IMAGE" "PNG" ("NAME*" "café \"x\"" "A" "50%25'x'") NIL "not*" "7BIT" 4"#,
+            r#" NIL ("ATTACHMENT" ("FILENAME*" "utf-8''caf%C3%A9")) NIL NIL)"#
+        );
+        assert_eq!(decoded(message).as_deref(), Some(wanted));
+        let message = "Content-Type: multipart/x; boundary=b; x*=''%E2%82%AC\r\n\r\n--b\r\nContent-Type: message/rfc822; \
+            n*=koi8-r'ru'%C4%C1\r\n\r\nSubject: x*\r\n\r\n--b--\r\n";
+        let text = decoded(message).expect("something to decode");
+        assert!(text.contains(r#"("N*" "да")"#) && text.contains(r#"("BOUNDARY" "b" "X*" "€")"#), "{text}");
+        // A value with a line end in it would have to be a literal; it becomes a space, as everywhere.
+        let message = format!("Content-Type: a/b; n*=utf-8''a%0D%0Ab; m*=utf-8''{}\r\n\r\n", "%C3%A9".repeat(600));
+        let text = decoded(&message).expect("something to decode");
+        assert!(text.contains(r#""N*" "a  b""#) && text.contains("{1200}\r\néé"), "{text}");
+        for message in
+            ["Subject: a*\r\n\r\n", "Content-Description: a*\r\n\r\n", "Content-Type: a/b; n=\"x*\"; m=1\r\n\r\n"]
+        {
+            assert_eq!(decoded(message), None, "{message}");
+        }
     }
 
     #[test]

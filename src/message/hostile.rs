@@ -222,6 +222,10 @@ proptest! {
         prop_assert!(std::str::from_utf8(&description.envelope).is_ok());
         prop_assert!(std::str::from_utf8(&description.bodystructure).is_ok());
         prop_assert!(super::body_without_extensions(&description.bodystructure).is_some());
+        if let Some(decoded) = super::with_decoded_parameters(&description.bodystructure) {
+            prop_assert!(std::str::from_utf8(&decoded).is_ok());
+            prop_assert!(super::body_without_extensions(&decoded).is_some());
+        }
         prop_assert_eq!(description.parts, describe(&message).parts);
     }
 }

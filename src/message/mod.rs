@@ -35,7 +35,7 @@ pub(crate) use corpus::{corpus_folder, each_real_message};
 #[cfg(test)]
 pub(crate) use hostile::processor_time;
 
-pub use bodystructure::body_without_extensions;
+pub use bodystructure::{body_without_extensions, with_decoded_parameters};
 pub use date::{SentDate, parse_date};
 pub use envelope::envelope;
 pub use header::{Field, Fields, fields, filter_header};

@@ -3,7 +3,7 @@
 
 use super::strings::{Letters, write_ready};
 use super::transfer::hex;
-use super::words::guess;
+use super::words::{decode_charset, guess};
 
 /// Parameters kept of one field; the pieces of a continued one count as one.
 const PARAMETERS: usize = 100;
@@ -160,6 +160,14 @@ fn percent_encode(out: &mut Vec<u8>, octets: &[u8], was_encoded: bool) {
             out.extend_from_slice(format!("%{octet:02X}").as_bytes());
         }
     }
+}
+
+/// The text of an extended value as it is written here; `None` when it has not the form of one.
+// RFC 2231 §4: charset'language'text.
+pub(super) fn decoded_value(value: &[u8]) -> Option<String> {
+    let mut pieces = value.splitn(3, |octet| *octet == b'\'');
+    let (charset, _language, text) = (pieces.next()?, pieces.next()?, pieces.next()?);
+    Some(decode_charset(charset, &percent_decoded(text)))
 }
 
 fn percent_decoded(text: &[u8]) -> Vec<u8> {

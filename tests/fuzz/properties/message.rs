@@ -5,7 +5,7 @@ use super::addresses::envelope_is_well_formed;
 use crate::tokens;
 use pillarbox::message::{
     Letters, Located, PREVIEW_CHARACTERS, Part, PartTable, REFERENCES, Scanner, SectionText, body_without_extensions,
-    describe, filter_header, locate, readable_text,
+    describe, filter_header, locate, readable_text, with_decoded_parameters,
 };
 
 pub fn check(message: &[u8]) {
@@ -65,4 +65,8 @@ fn structure_is_well_formed(structure: &[u8]) {
     assert!(matches!(&tokens[..], [tokens::Token::List(_)]), "BODYSTRUCTURE {}", shown());
     let short = body_without_extensions(structure).unwrap_or_else(|| panic!("no BODY of {}", shown()));
     tokens::cut(&short).unwrap_or_else(|error| panic!("BODY: {error}"));
+    if let Some(decoded) = with_decoded_parameters(structure) {
+        tokens::cut(&decoded).unwrap_or_else(|error| panic!("BODYSTRUCTURE, decoded: {error}"));
+        assert!(body_without_extensions(&decoded).is_some(), "no BODY of {}", decoded.escape_ascii());
+    }
 }

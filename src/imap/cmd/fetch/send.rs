@@ -1,13 +1,14 @@
 //! The answers of FETCH on their way: pages are read ahead while the last one is being sent, long bodies stream.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::plan::{Plan, SectionName, Slot};
 use crate::imap::answer::Stop;
 use crate::imap::session::Selected;
-use crate::imap::updates::{open, write_row_flags};
+use crate::imap::updates::{Enabled, open, write_row_flags};
 use crate::mailstore::{Decoded, FlagTable, Page, PageRow, Piece, Row, without_nul};
-use crate::message::body_without_extensions;
+use crate::message::{body_without_extensions, with_decoded_parameters};
 use crate::types::{DateTime, UidRuns};
 use crate::wire::fetch::Items;
 use crate::wire::write;
@@ -101,11 +102,13 @@ fn write_short(
             }
             Slot::Envelope => items.ready(out, "ENVELOPE", &octets[found.envelope.clone()]),
             Slot::Body => {
-                let short = body_without_extensions(&octets[found.bodystructure.clone()]);
+                let short = body_without_extensions(&structure(&octets[found.bodystructure.clone()], cx.enabled));
                 // What we wrote ourselves has a short form; if the stored text is damaged NIL says so.
                 items.ready(out, "BODY", short.as_deref().unwrap_or(b"NIL"));
             }
-            Slot::BodyStructure => items.ready(out, "BODYSTRUCTURE", &octets[found.bodystructure.clone()]),
+            Slot::BodyStructure => {
+                items.ready(out, "BODYSTRUCTURE", &structure(&octets[found.bodystructure.clone()], cx.enabled));
+            }
             Slot::BinarySize(index, path) => {
                 // A part that is not there has no octets; the grammar has no NIL here.
                 let size = if let Decoded::Size(octets) = &found.binaries[*index] { *octets } else { 0 };
@@ -115,6 +118,13 @@ fn write_short(
         }
     }
     items
+}
+
+/// BODYSTRUCTURE as this client is to be told it.
+fn structure(stored: &[u8], enabled: Enabled) -> Cow<'_, [u8]> {
+    // RFC 9051 §7.5.2
+    let decoded = if enabled.rev2 { with_decoded_parameters(stored) } else { None };
+    decoded.map_or(Cow::Borrowed(stored), Cow::Owned)
 }
 
 async fn write_long(
