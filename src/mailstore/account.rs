@@ -14,6 +14,7 @@ use super::flagsets::FlagSets;
 use super::gate::Gate;
 use super::owner::{Queue, lock};
 use super::quota::{QuotaLimits, Usage};
+use super::retold::Retold;
 use super::shared::Shared;
 use super::snapshot::{Counters, Members, Membership, Span};
 use super::turn::newest_modseq;
@@ -290,6 +291,8 @@ pub struct AccountState {
     pub commits: AtomicU64,
     tree: RwLock<Arc<Tree>>,
     pub flagsets: FlagSets,
+    /// Messages that are told otherwise than they are stored.
+    pub retold: Retold,
     pub events: Events,
     /// What all mailboxes use together.
     pub usage: RwLock<Usage>,
@@ -332,6 +335,7 @@ impl AccountState {
             commits: AtomicU64::new(0),
             tree: RwLock::default(),
             flagsets: FlagSets::default(),
+            retold: Retold::default(),
             events: Events::default(),
             usage: RwLock::default(),
             quota: RwLock::default(),
@@ -355,6 +359,7 @@ impl AccountState {
     /// Believes what is on disk, and nothing else.
     pub fn reload(&self, conn: &Connection) -> Result<()> {
         self.flagsets.read(conn)?;
+        self.retold.read(conn)?;
         self.publish_quota(Self::read_quota(conn)?);
         let tree = Tree::read(conn, &self.tree())?;
         self.publish_usage(Usage::of(&tree));

@@ -50,6 +50,12 @@ impl View {
     }
 }
 
+impl Source<'_, '_> {
+    fn told_size(&self, at: usize) -> u64 {
+        self.reader.account.told_size(&self.rows[at]).into()
+    }
+}
+
 /// SORT: gives the UIDs in order.
 #[derive(Debug)]
 pub struct Sorting {
@@ -88,8 +94,7 @@ impl Gather for Sorting {
     fn take_in(&mut self, source: &Source<'_, '_>) -> Result<()> {
         let arrivals =
             if self.columns.contains(&SortColumn::Arrival) { source.arrivals()? } else { vec![0; source.rows.len()] };
-        let base =
-            |at: usize| SortFacts { arrival: arrivals[at], size: source.rows[at].size.into(), ..SortFacts::default() };
+        let base = |at: usize| SortFacts { arrival: arrivals[at], size: source.told_size(at), ..SortFacts::default() };
         let Some(wanted) = &self.wanted else {
             for (at, row) in source.rows.iter().enumerate() {
                 self.sorter.add(row.uid.0, &base(at));

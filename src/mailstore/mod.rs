@@ -42,6 +42,7 @@ mod recount;
 pub mod repair;
 pub mod restore;
 mod retention;
+mod retold;
 mod search;
 mod shared;
 mod snapshot;

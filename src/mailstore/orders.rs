@@ -24,7 +24,7 @@ pub struct Status {
     pub deleted: u32,
     /// Octets of the messages marked `\Deleted`.
     pub deleted_bytes: u64,
-    /// Octets of all messages.
+    /// Octets of all messages, as they are told.
     pub bytes: u64,
     pub uid_next: u32,
     pub uid_validity: UidValidity,
@@ -159,7 +159,8 @@ impl Account {
             unseen: state.counters.unseen,
             deleted: state.counters.deleted,
             deleted_bytes: state.counters.deleted_bytes,
-            bytes: state.counters.bytes,
+            // RFC 8438 §2: never less than the sum of RFC822.SIZE.
+            bytes: state.counters.bytes + self.state.told_growth(mailbox.id).await?,
             uid_next: state.uid_next,
             uid_validity: mailbox.uid_validity,
             modseq: state.modseq,

@@ -10,7 +10,7 @@ use super::reading::{HEADER_BYTES, Reader};
 use super::snapshot::Row;
 use super::streams::{DecodedPart, note_corruption};
 use super::view::View;
-use crate::message::{self, Letters, Located, PartTable, filter_header, locate};
+use crate::message::{self, Letters, Located, PartTable, Retelling, filter_header, locate};
 use crate::types::date::DateTime;
 use crate::types::{MailboxId, ObjectId, SectionText};
 
@@ -49,6 +49,8 @@ pub struct Wanted {
     pub letters: Letters,
     /// Sections are given as they are stored, NUL and all.
     pub keeps_nul: bool,
+    /// With that, binary parts in base64 all the same, as every client is told them.
+    pub retells: bool,
     pub preview: bool,
     pub email_id: bool,
     pub thread_id: bool,
@@ -78,7 +80,7 @@ pub enum Piece {
     Missing,
     /// In the page's octets.
     Octets(Range<usize>),
-    /// Too large for a page: see [`View::stream`].
+    /// Too large for a page: see [`View::stream_told`].
     Stream { offset: u64, octets: u64 },
 }
 
@@ -110,6 +112,8 @@ pub struct PageRow {
     pub thread_id: Option<ObjectId>,
     /// As many as were wanted, in that order.
     pub sections: Vec<Piece>,
+    /// When the sections are told otherwise than they are stored.
+    pub retelling: Option<Arc<Retelling>>,
     pub binaries: Vec<Decoded>,
 }
 
@@ -147,6 +151,23 @@ fn place_of(text: &SectionText) -> message::SectionText {
         SectionText::Text => message::SectionText::Text,
         SectionText::Mime => message::SectionText::Mime,
     }
+}
+
+/// Where a section lies among the stored octets.
+pub(super) fn located(table: &PartTable, wanted: &WantedSection) -> Option<Located> {
+    locate(table, &wanted.path, place_of(&wanted.text))
+}
+
+/// Appends the fields of a header block that were asked for.
+pub(super) fn header_fields(block: &[u8], wanted: &WantedSection, out: &mut Vec<u8>) -> Piece {
+    let SectionText::HeaderFields { names, not } = &wanted.text else { return Piece::Missing };
+    let filtered = filter_header(block, names, *not);
+    let (from, most) = wanted.partial.unwrap_or((0, u64::MAX));
+    let start = usize::try_from(from).unwrap_or(usize::MAX).min(filtered.len());
+    let end = start.saturating_add(usize::try_from(most).unwrap_or(usize::MAX)).min(filtered.len());
+    let at = out.len();
+    out.extend_from_slice(&filtered[start..end]);
+    Piece::Octets(at..out.len())
 }
 
 /// A literal cannot carry NUL (RFC 3501 §9, CHAR8), and a message may hold some all the same: BINARY tells it as it
@@ -202,9 +223,15 @@ impl Reader<'_> {
             one.thread_id = Some(object_ids::thread_of(self.conn, row.content)?);
         }
         let mut parts = None;
+        if !wanted.sections.is_empty() && (wanted.retells || !wanted.keeps_nul) {
+            one.retelling = self.retelling(row, &mut parts)?;
+        }
         for section in &wanted.sections {
             let from = out.len();
-            one.sections.push(self.section(section, row, &mut parts, out)?);
+            one.sections.push(match &one.retelling {
+                None => self.section(section, row, &mut parts, out)?,
+                Some(retelling) => self.retold_section(retelling, section, row, &mut parts, out)?,
+            });
             if !wanted.keeps_nul {
                 without_nul(&mut out[from..]);
             }
@@ -233,7 +260,7 @@ impl Reader<'_> {
         let located = if is_whole {
             Some(Located::Octets(0..u64::from(row.size)))
         } else {
-            locate(self.table(row, parts)?, &wanted.path, place_of(&wanted.text))
+            located(self.table(row, parts)?, wanted)
         };
         match located {
             None => Ok(Piece::Missing),
@@ -244,21 +271,18 @@ impl Reader<'_> {
                 self.octets(row, start..end, out)
             }
             Some(Located::HeaderBlock(header)) => {
-                let SectionText::HeaderFields { names, not } = &wanted.text else { return Ok(Piece::Missing) };
-                if header.end - header.start > HEADER_BYTES {
-                    return Err(Error::TooLarge);
-                }
                 let mut block = Vec::new();
-                self.read(row, header, &mut block)?;
-                let filtered = filter_header(&block, names, *not);
-                let (from, most) = wanted.partial.unwrap_or((0, u64::MAX));
-                let start = usize::try_from(from).unwrap_or(usize::MAX).min(filtered.len());
-                let end = start.saturating_add(usize::try_from(most).unwrap_or(usize::MAX)).min(filtered.len());
-                let at = out.len();
-                out.extend_from_slice(&filtered[start..end]);
-                Ok(Piece::Octets(at..out.len()))
+                self.header_block(header, row, &mut block)?;
+                Ok(header_fields(&block, wanted, out))
             }
         }
+    }
+
+    pub(super) fn header_block(&mut self, header: Range<u64>, row: &Row, block: &mut Vec<u8>) -> Result<()> {
+        if header.end - header.start > HEADER_BYTES {
+            return Err(Error::TooLarge);
+        }
+        self.read(row, header, block)
     }
 
     fn octets(&mut self, row: &Row, range: Range<u64>, out: &mut Vec<u8>) -> Result<Piece> {

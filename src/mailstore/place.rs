@@ -9,6 +9,7 @@ use super::blobs::INLINE_BYTES;
 use super::crash;
 use super::draft::{Body, Prepared};
 use super::error::{Error, Result};
+use super::retold;
 use super::snapshot::Row;
 use super::turn::Turn;
 use super::view::View;
@@ -241,7 +242,9 @@ impl Turn<'_> {
 
     fn describe(&mut self, id: u32, prepared: &Prepared) -> Result<()> {
         let about = About { id, hash: &prepared.hash, description: &prepared.description, thread: None };
-        describe(self.conn, &self.account.shared.hash_key, &about)
+        describe(self.conn, &self.account.shared.hash_key, &about)?;
+        self.account.retold.note(ContentId(id), growth_of(&prepared.description)?);
+        Ok(())
     }
 }
 
@@ -252,6 +255,10 @@ pub struct About<'a> {
     pub description: &'a Description,
     /// The thread it was found to belong to before; `None`: it is new.
     pub thread: Option<i64>,
+}
+
+fn growth_of(description: &Description) -> Result<u32> {
+    u32::try_from(description.growth).map_err(|_| Error::TooLarge)
 }
 
 /// Stores what is known of a content beside it. `key` is the one under which ids are hashed.
@@ -270,6 +277,10 @@ pub fn describe(conn: &Connection, key: &[u8; 16], about: &About<'_>) -> Result<
         described.has_8bit_header,
         described.preview,
     ])?;
+    let growth = growth_of(described)?;
+    if growth > 0 {
+        retold::store(conn, about.id, growth)?;
+    }
     let sort = &described.sort;
     let references = described.reference_hashes(key);
     let thread = match about.thread {

@@ -36,7 +36,7 @@ impl View {
         let mut found = Vec::new();
         let mut open = Vec::new();
         for row in self.rows(lo, piece).await? {
-            match question.of_message(&facts_of(&row, flags_of(&table, &row)?)) {
+            match question.of_message(&facts_of(&row, self.told_size(&row), flags_of(&table, &row)?)) {
                 Verdict::Matches => found.push(row.uid.0),
                 Verdict::DoesNot => {}
                 Verdict::Open => open.push(row),
@@ -78,8 +78,8 @@ impl View {
     }
 }
 
-fn facts_of<'f>(row: &Row, flags: &'f FlagSet) -> HotFacts<'f> {
-    HotFacts { uid: row.uid.0, size: row.size, modseq: row.modseq, flags }
+fn facts_of<'f>(row: &Row, size: u32, flags: &'f FlagSet) -> HotFacts<'f> {
+    HotFacts { uid: row.uid.0, size, modseq: row.modseq, flags }
 }
 
 fn flags_of<'t>(table: &'t Table, row: &Row) -> Result<&'t FlagSet> {
@@ -101,7 +101,7 @@ fn read_step(
         if asked > 0 && started.elapsed() > STEP {
             return Ok((found, asked));
         }
-        let facts = facts_of(row, flags_of(table, row)?);
+        let facts = facts_of(row, reader.account.told_size(row), flags_of(table, row)?);
         let overlap = question.longest_needle();
         let mut message = Message { reader, mailbox, row, facts, overlap, parts: None, header: None, body: None };
         if question.of_text(&mut message)? {

@@ -13,6 +13,7 @@ use super::crash;
 use super::draft::on_writer;
 use super::error::Result;
 use super::owner::lock;
+use super::retold;
 use super::turn::Turn;
 use crate::metrics::METRICS;
 use crate::types::{MailboxId, ModSeq};
@@ -212,6 +213,7 @@ impl Turn<'_> {
             ] {
                 self.conn.prepare_cached(sql)?.execute([id])?;
             }
+            retold::forget(self.conn, self.account, id)?;
             swept.contents += 1;
             files.extend(file);
         }

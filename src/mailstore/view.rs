@@ -371,6 +371,11 @@ impl View {
         Ok(rows)
     }
 
+    /// RFC822.SIZE of a message: the octets of its BODY[], which for a few are not those that are stored.
+    pub fn told_size(&self, row: &Row) -> u32 {
+        self.account.told_size(row)
+    }
+
     /// The flags of a row.
     pub fn flags(&self, row: &Row) -> FlagSet {
         self.account.flagsets.table().set(row.flagset).map(|s| s.set.clone()).unwrap_or_default()

@@ -61,6 +61,14 @@ impl Wire {
         write_optional_text(tail, mime.location.as_deref(), letters, declared);
         wire
     }
+
+    /// The part is told in another encoding than it is stored in.
+    pub(super) fn tell_base64(&mut self) {
+        if let Some(before) = self.head.strip_suffix(b"\"BINARY\"").map(<[u8]>::len) {
+            self.head.truncate(before);
+            self.head.extend_from_slice(b"\"BASE64\"");
+        }
+    }
 }
 
 /// Writes the whole structure. The nodes stand in the order of the message, parents first.
@@ -79,7 +87,7 @@ pub(super) fn write(nodes: &[Node]) -> Vec<u8> {
         let part = &node.part;
         if part.kind != MediaKind::Multipart {
             out.extend_from_slice(&node.wire.head);
-            out.extend_from_slice(format!(" {}", part.body.end - part.body.start).as_bytes());
+            out.extend_from_slice(format!(" {}", part.body.end - part.body.start + node.growth.octets).as_bytes());
         }
         match part.kind {
             MediaKind::Multipart | MediaKind::Message => {
@@ -89,7 +97,7 @@ pub(super) fn write(nodes: &[Node]) -> Vec<u8> {
                 open.push(index);
             }
             MediaKind::Text | MediaKind::Html => {
-                out.extend_from_slice(format!(" {} ", part.lines).as_bytes());
+                out.extend_from_slice(format!(" {} ", told_lines(node)).as_bytes());
                 out.extend_from_slice(&node.wire.tail);
                 out.push(b')');
             }
@@ -110,13 +118,17 @@ pub(super) fn write(nodes: &[Node]) -> Vec<u8> {
 fn close(out: &mut Vec<u8>, node: &Node) {
     out.push(b' ');
     if node.part.kind == MediaKind::Message {
-        out.extend_from_slice(node.part.lines.to_string().as_bytes());
+        out.extend_from_slice(told_lines(node).to_string().as_bytes());
     } else {
         out.extend_from_slice(&node.wire.head);
     }
     out.push(b' ');
     out.extend_from_slice(&node.wire.tail);
     out.push(b')');
+}
+
+fn told_lines(node: &Node) -> u64 {
+    node.part.lines.saturating_add_signed(node.growth.lines)
 }
 
 /// BODY from the wire bytes of BODYSTRUCTURE: the same without extension data (RFC 3501 §7.4.2).

@@ -113,6 +113,22 @@ impl MimeHeader {
     pub(super) fn encoding(&self) -> Encoding {
         Encoding::from_word(&self.encoding_word)
     }
+
+    /// Where in the block the word `binary` stands that is its encoding.
+    pub(super) fn place_of_binary(block: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        for field in fields(block) {
+            if field.is("Content-Transfer-Encoding") {
+                let value = at + memchr::memchr(b':', field.whole)? + 1;
+                let mut cursor = Cursor::new(field.value);
+                cursor.skip_blanks();
+                let begin = cursor.at;
+                return cursor.word().filter(|word| word == "BINARY").map(|_| value + begin);
+            }
+            at += field.whole.len();
+        }
+        None
+    }
 }
 
 // RFC 3282 §2: tags with commas between, comments allowed.

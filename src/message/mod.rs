@@ -13,6 +13,7 @@ mod media;
 mod parameters;
 mod parts;
 mod preview;
+mod retelling;
 mod scanner;
 mod section;
 mod sortkeys;
@@ -42,6 +43,7 @@ pub use header::{Field, Fields, fields, filter_header};
 pub use html::html_to_text;
 pub use parts::{BadPartTable, DEPTH, MediaKind, PARTS, Part, PartTable};
 pub use preview::PREVIEW_CHARACTERS;
+pub use retelling::{Reteller, Retelling, Source};
 pub use scanner::Scanner;
 pub use section::{Located, SectionText, locate};
 pub use sortkeys::{REFERENCES, Reference, ReferenceRole, SortKeys, message_ids, reference_hash};
@@ -71,6 +73,8 @@ pub struct Description {
     pub preview: Option<String>,
     /// Octets of the message.
     pub size: u64,
+    /// What clients are told of it more than that: binary parts with NUL are told in base64, see [`Retelling`].
+    pub growth: u64,
     /// A NUL stands somewhere in the message: RFC 3501 §4.3.1 lets it out in literal8 only.
     pub has_nul: bool,
     /// Some header field, of the message or of a part, has octets above 127. What UTF8=ACCEPT clients are told

@@ -15,6 +15,8 @@ pub const DEPTH: usize = 100;
 const CHARSET_OCTETS: usize = 64;
 /// First octet of the stored form.
 const FORMAT: u8 = 1;
+/// Said with a part's kind and encoding: where its word `binary` stands comes last.
+const RETOLD: u64 = 1 << 6;
 
 /// What a part is, as far as reading it is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,8 +55,11 @@ pub struct Part {
     pub header: Range<u64>,
     /// The content as stored, transfer encoding and all.
     pub body: Range<u64>,
-    /// Line ends in the body.
+    /// Line ends in the body, as stored.
     pub lines: u64,
+    /// For a leaf that clients are told in base64, where the word `binary` of its header begins; see
+    /// [`Retelling`](super::Retelling).
+    pub told_in_base64: Option<u64>,
 }
 
 /// All parts of one message. An encapsulated message is two parts: the one that carries it, and its own outermost.
@@ -219,7 +224,8 @@ impl PartTable {
         let mut before = 0;
         for (at, Row { part, parent, .. }) in self.rows.iter().enumerate() {
             write_number(&mut out, parent.map_or(0, |parent| (at - parent) as u64));
-            write_number(&mut out, part.kind as u64 | (part.encoding as u64) << 3);
+            let is_retold = part.told_in_base64.map_or(0, |_| RETOLD);
+            write_number(&mut out, part.kind as u64 | (part.encoding as u64) << 3 | is_retold);
             write_number(&mut out, part.header.start.saturating_sub(before));
             write_number(&mut out, part.header.end - part.header.start);
             write_number(&mut out, part.body.end - part.body.start);
@@ -227,6 +233,9 @@ impl PartTable {
             let charset = part.charset.as_deref().filter(|name| name.len() <= CHARSET_OCTETS).unwrap_or("");
             write_number(&mut out, charset.len() as u64);
             out.extend_from_slice(charset.as_bytes());
+            if let Some(word) = part.told_in_base64 {
+                write_number(&mut out, word.saturating_sub(part.header.start));
+            }
             before = part.header.start;
         }
         out
@@ -252,6 +261,8 @@ fn read_rows(stored: &[u8]) -> Option<Vec<(Part, Option<usize>)>> {
             back => Some(at.checked_sub(back)?),
         };
         let code = read_number(&mut rest)?;
+        let is_retold = code & RETOLD != 0;
+        let code = code & !RETOLD;
         let (kind, encoding) = (MediaKind::from_code(code & 7)?, Encoding::from_code(u8::try_from(code >> 3).ok()?)?);
         let header_start = before.checked_add(read_number(&mut rest)?)?;
         let body_start = header_start.checked_add(read_number(&mut rest)?)?;
@@ -262,8 +273,12 @@ fn read_rows(stored: &[u8]) -> Option<Vec<(Part, Option<usize>)>> {
         rest = after;
         let charset = std::str::from_utf8(charset).ok()?;
         let charset = (!charset.is_empty()).then(|| charset.into());
+        let told_in_base64 = match is_retold {
+            true => Some(header_start.checked_add(read_number(&mut rest)?).filter(|word| *word < body_start)?),
+            false => None,
+        };
         let (header, body) = (header_start..body_start, body_start..body_end);
-        parts.push((Part { kind, encoding, charset, header, body, lines }, parent));
+        parts.push((Part { kind, encoding, charset, header, body, lines, told_in_base64 }, parent));
         before = header_start;
     }
     rest.is_empty().then_some(parts)
@@ -298,7 +313,15 @@ mod tests {
 
     fn part(kind: MediaKind, from: u64, to: u64) -> Part {
         let charset = kind.is_text().then(|| "utf-8".into());
-        Part { kind, encoding: Encoding::Base64, charset, header: from..from + 2, body: from + 2..to, lines: 3 }
+        Part {
+            kind,
+            encoding: Encoding::Base64,
+            charset,
+            header: from..from + 2,
+            body: from + 2..to,
+            lines: 3,
+            told_in_base64: (from == 10).then_some(11),
+        }
     }
 
     /// The example of RFC 3501 §6.4.5.

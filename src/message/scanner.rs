@@ -129,6 +129,7 @@ impl Scanner {
         let mut rest = piece;
         while !rest.is_empty() {
             let was_in_body = self.mode != Mode::Header;
+            let binary_leaf = self.tree.binary_leaf();
             let taken = match self.mode {
                 Mode::Header => self.take_header(rest),
                 Mode::LineStart if self.tree.has_boundaries() => self.take_line(rest),
@@ -139,6 +140,9 @@ impl Scanner {
             if was_in_body {
                 // A boundary line ended the part before this; then nobody listens.
                 self.preview.feed(&rest[..taken]);
+            }
+            if let Some(leaf) = binary_leaf.filter(|_| memchr(0, &rest[..taken]).is_some()) {
+                self.tree.note_nul(leaf);
             }
             rest = &rest[taken..];
         }
@@ -313,6 +317,7 @@ impl Scanner {
         }
         self.tree.end_all(self.here);
         self.preview.end(&self.tree.nodes);
+        let growth = self.tree.settle();
 
         let bodystructure = bodystructure::write(&self.tree.nodes);
         let envelope = self.tree.nodes.first_mut().and_then(|top| top.envelope.take()).unwrap_or_default();
@@ -327,6 +332,7 @@ impl Scanner {
             references,
             preview: self.preview.finish(),
             size: self.here.offset,
+            growth,
             has_nul: self.has_nul,
             has_8bit_header: self.has_8bit_header,
         }

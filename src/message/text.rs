@@ -32,6 +32,7 @@ mod tests {
             header: 0..0,
             body: 0..0,
             lines: 0,
+            told_in_base64: None,
         };
         let plain = part(MediaKind::Text, Encoding::QuotedPrintable, "iso-8859-1");
         assert_eq!(decode_text(&plain, b"caf=E9"), "café");

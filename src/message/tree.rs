@@ -8,6 +8,7 @@ use super::bodystructure::Wire;
 use super::envelope::EnvelopeFields;
 use super::media::{ContentType, MimeHeader};
 use super::parts::{DEPTH, MediaKind, PARTS, Part};
+use super::retelling::{told_lines, told_octets};
 use super::strings::Letters;
 use super::transfer::Encoding;
 
@@ -23,12 +24,24 @@ pub(super) struct Node {
     pub(super) wire: Wire,
     /// For the outermost part of a message, that message's ENVELOPE.
     pub(super) envelope: Option<Vec<u8>>,
+    /// What is told of the body more than is stored, parts inside included; lines may be fewer.
+    pub(super) growth: Growth,
+    /// Where the word `binary` stands in the header of a leaf with that encoding.
+    binary_word: Option<u64>,
+    has_nul: bool,
     /// Marked as something to save, not to read.
     pub(super) is_attachment: bool,
     is_digest: bool,
     /// Line ends before the body, counted from the start of the message.
     lines_before: u64,
     has_children: bool,
+}
+
+/// See [`Node::growth`].
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Growth {
+    pub(super) octets: u64,
+    pub(super) lines: i64,
 }
 
 /// A multipart or message that has begun and not ended.
@@ -124,6 +137,13 @@ impl Tree {
         });
         let boundary = content_type.parameters.octets("BOUNDARY").filter(|_| kind == MediaKind::Multipart);
         let end = header.end.offset;
+        let is_leaf = !matches!(kind, MediaKind::Multipart | MediaKind::Message);
+        // A header of which something was left out does not say where a word stands.
+        let is_whole = header.block.len() as u64 == end - header.start;
+        let binary_word = match encoding {
+            Encoding::Binary if is_leaf && is_whole => MimeHeader::place_of_binary(header.block),
+            _ => None,
+        };
         let part = Part {
             kind,
             encoding,
@@ -131,12 +151,16 @@ impl Tree {
             header: header.start..end,
             body: end..end,
             lines: 0,
+            told_in_base64: None,
         };
         let node = self.push(Node {
             part,
             parent,
             wire: Wire::new(kind, &content_type, &mime, self.letters),
             envelope,
+            growth: Growth::default(),
+            binary_word: binary_word.map(|place| header.start + place as u64),
+            has_nul: false,
             is_attachment: mime.disposition.as_ref().is_some_and(|disposition| disposition.kind == "ATTACHMENT"),
             is_digest: kind == MediaKind::Multipart && content_type.subtype == "DIGEST",
             lines_before: header.end.lines,
@@ -161,6 +185,41 @@ impl Tree {
                 Begun::Leaf(node)
             }
         }
+    }
+
+    /// The leaf that is being read, if it matters whether there is a NUL in it.
+    pub(super) fn binary_leaf(&self) -> Option<usize> {
+        self.leaf.filter(|leaf| self.nodes[*leaf].binary_word.is_some() && !self.nodes[*leaf].has_nul)
+    }
+
+    pub(super) fn note_nul(&mut self, leaf: usize) {
+        self.nodes[leaf].has_nul = true;
+    }
+
+    /// Says, when all parts have ended, which are told in base64; gives the told octets that are more than the stored.
+    // RFC 3516 §6: "as though the binary-encoded sections are encoded in a CTE acceptable to the IMAP4 base
+    // specification". RFC 3501 §4.3.1: what it does not accept are strings with NUL.
+    pub(super) fn settle(&mut self) -> u64 {
+        let mut octets = 0;
+        for leaf in 0..self.nodes.len() {
+            let node = &mut self.nodes[leaf];
+            let Some(word) = node.binary_word.filter(|_| node.has_nul) else { continue };
+            node.part.told_in_base64 = Some(word);
+            node.wire.tell_base64();
+            let stored = node.part.body.end - node.part.body.start;
+            let growth = Growth {
+                octets: told_octets(stored) - stored,
+                lines: told_lines(stored) as i64 - node.part.lines as i64,
+            };
+            octets += growth.octets;
+            let mut here = Some(leaf);
+            while let Some(at) = here {
+                self.nodes[at].growth.octets += growth.octets;
+                self.nodes[at].growth.lines += growth.lines;
+                here = self.nodes[at].parent;
+            }
+        }
+        octets
     }
 
     fn push(&mut self, node: Node) -> usize {
@@ -272,6 +331,7 @@ impl Tree {
                 header: body_end..body_end,
                 body: body_end..body_end,
                 lines: 0,
+                told_in_base64: None,
             };
             self.push(Node {
                 part,
@@ -283,6 +343,9 @@ impl Tree {
                     self.letters,
                 ),
                 envelope: None,
+                growth: Growth::default(),
+                binary_word: None,
+                has_nul: false,
                 is_attachment: false,
                 is_digest: false,
                 lines_before: ending.end.lines,

@@ -174,7 +174,7 @@ mod tests {
     use crate::message::Encoding;
 
     fn part(kind: MediaKind, encoding: Encoding, charset: &str) -> Part {
-        Part { kind, encoding, charset: Some(charset.into()), header: 0..0, body: 0..0, lines: 0 }
+        Part { kind, encoding, charset: Some(charset.into()), header: 0..0, body: 0..0, lines: 0, told_in_base64: None }
     }
 
     #[test]

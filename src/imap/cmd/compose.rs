@@ -1,11 +1,14 @@
 //! What an APPEND has gathered so far: where the messages go, those that are whole, and the one that is being put
 //! together from literals and from stored parts (RFC 4469).
 
+use std::sync::Arc;
+
 use crate::imap::answer::{Stop, bad, missing_target, no};
 use crate::imap::dispatch::within_keywords;
 use crate::imap::message_limit::MessageLimit;
 use crate::imap::session::{Arriving, Session, State};
-use crate::mailstore::{Account, Draft, Error, NewMessage, Piece, Wanted, WantedSection};
+use crate::mailstore::{Account, Draft, Error, NewMessage, Piece, Row, View, Wanted, WantedSection};
+use crate::message::Retelling;
 use crate::types::url::{UrlMailbox, UrlMessage, UrlPlace};
 use crate::types::{AppendItem, AppendMessage, AppendTarget, Code, MailboxName, NumSet, UidRuns};
 use crate::wire::url;
@@ -226,7 +229,9 @@ impl Batch {
             return Err(bad_url("an authorized URL cannot be taken here"));
         }
         let part = stored_part(self.account()?, &mailbox, &message).await?;
-        let Some((view, row, page, piece)) = part else { return Err(bad_url("there is no such message or part")) };
+        let Some(StoredPart { view, row, octets: page, piece, retelling }) = part else {
+            return Err(bad_url("there is no such message or part"));
+        };
         let octets = match &piece {
             Piece::Octets(range) => range.len() as u64,
             Piece::Stream { octets, .. } => *octets,
@@ -237,7 +242,7 @@ impl Batch {
         match piece {
             Piece::Octets(range) => draft.write(&page[range]).await?,
             Piece::Stream { offset, octets } => {
-                let mut stream = view.stream(row.content, row.size, offset, octets);
+                let mut stream = view.stream_told(&row, retelling.as_deref(), offset, octets);
                 while let Some(some) = stream.next().await? {
                     draft.write(&some).await?;
                 }
@@ -256,9 +261,17 @@ impl Batch {
     }
 }
 
-type StoredPart = (crate::mailstore::View, crate::mailstore::Row, Vec<u8>, Piece);
+/// What a URL names.
+struct StoredPart {
+    view: View,
+    row: Row,
+    /// Of the page that `piece` is a part of.
+    octets: Vec<u8>,
+    piece: Piece,
+    retelling: Option<Arc<Retelling>>,
+}
 
-/// The octets a URL names, as they are stored; `None` when there are none.
+/// The octets a URL names; `None` when there are none.
 async fn stored_part(
     account: &Account,
     mailbox: &UrlMailbox,
@@ -280,8 +293,11 @@ async fn stored_part(
         text: message.section.text.clone(),
         partial: message.partial.map(|(from, most)| (from, most.unwrap_or(u64::MAX))),
     };
-    let wanted = Wanted { sections: vec![section], keeps_nul: true, ..Wanted::default() };
+    // RFC 4469 §3: "as if the literal returned in a FETCH BODY response were put in place": the client writes the header
+    // of the new part, and knows only how the old one is told.
+    let wanted = Wanted { sections: vec![section], keeps_nul: true, retells: true, ..Wanted::default() };
     let page = view.page([row].into(), 0, wanted.into()).await?;
-    let Some(found) = page.rows.first().and_then(|one| one.sections.first()).cloned() else { return Ok(None) };
-    Ok(Some((view, row, page.octets, found)))
+    let Some(found) = page.rows.first() else { return Ok(None) };
+    let Some(piece) = found.sections.first().cloned() else { return Ok(None) };
+    Ok(Some(StoredPart { view, row, piece, retelling: found.retelling.clone(), octets: page.octets }))
 }

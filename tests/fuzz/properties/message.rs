@@ -4,8 +4,8 @@
 use super::addresses::envelope_is_well_formed;
 use crate::tokens;
 use pillarbox::message::{
-    Letters, Located, PREVIEW_CHARACTERS, Part, PartTable, REFERENCES, Scanner, SectionText, body_without_extensions,
-    describe, filter_header, locate, readable_text, with_decoded_parameters,
+    Letters, Located, PREVIEW_CHARACTERS, Part, PartTable, REFERENCES, Retelling, Scanner, SectionText,
+    body_without_extensions, describe, filter_header, locate, readable_text, with_decoded_parameters,
 };
 
 pub fn check(message: &[u8]) {
@@ -34,6 +34,13 @@ pub fn check(message: &[u8]) {
     assert_eq!(table.message_octets(), message.len() as u64);
     for (path, part) in table.iter() {
         look_at(message, &table, &path, part);
+    }
+    if let Some(retelling) = Retelling::of(&table) {
+        let mut told = Vec::new();
+        retelling.begin(0).feed(message, &mut told);
+        assert_eq!(told.len() as u64, description.size + description.growth);
+        let again = describe(&told);
+        assert_eq!(again.bodystructure, description.bodystructure, "what is told is not what is described");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The answers of FETCH on their way: pages are read ahead while the last one is being sent, long bodies stream.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::plan::{Plan, SectionName, Slot};
@@ -88,7 +89,7 @@ fn write_short(
             Slot::Flags => write_row_flags(&mut items, cx.selection, out, table, row),
             Slot::InternalDate => items.internal_date(out, arrived),
             Slot::SaveDate => items.save_date(out, Some(DateTime::utc(saved))),
-            Slot::Size => items.size(out, row.size.into()),
+            Slot::Size => items.size(out, cx.selection.view.told_size(row).into()),
             Slot::ModSeq => items.mod_seq(out, row.modseq),
             Slot::EmailId => {
                 if let Some(id) = &found.email_id {
@@ -146,7 +147,7 @@ async fn write_long(
                 match &found.sections[*index] {
                     Piece::Missing => write::nil(out),
                     Piece::Octets(range) => write::content(out, &page.octets[range.clone()]),
-                    Piece::Stream { offset, octets } => stream_stored(cx, row, *offset, *octets).await?,
+                    Piece::Stream { offset, octets } => stream_told(cx, row, found, *offset..*offset + *octets).await?,
                 }
             }
             Slot::Binary(index, path, origin) => {
@@ -174,9 +175,10 @@ async fn write_long(
     Ok(())
 }
 
-async fn stream_stored(cx: &mut Selected<'_>, row: &Row, offset: u64, octets: u64) -> Result<(), Stop> {
+async fn stream_told(cx: &mut Selected<'_>, row: &Row, found: &PageRow, octets: Range<u64>) -> Result<(), Stop> {
+    let (offset, octets) = (octets.start, octets.end - octets.start);
     write::literal_head(&mut cx.channel.out, octets);
-    let mut stream = cx.selection.view.stream(row.content, row.size, offset, octets);
+    let mut stream = cx.selection.view.stream_told(row, found.retelling.as_deref(), offset, octets);
     while let Some(mut piece) = stream.next().await.map_err(broken_off)? {
         without_nul(&mut piece);
         cx.channel.out.extend_from_slice(&piece);
