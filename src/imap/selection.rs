@@ -2,7 +2,7 @@
 //! changes it made itself and so need not be told of.
 
 use super::answer::{Stop, bad, no};
-use crate::mailstore::View;
+use crate::mailstore::{Row, View};
 use crate::types::{Code, ModSeq, NumSet, UidRuns};
 
 /// How many of its own changes a session remembers until it is told of others.
@@ -17,6 +17,8 @@ pub struct Selection {
     pub tells_recent: bool,
     /// Modseqs of this session's own orders since the view last moved.
     pub own: Vec<ModSeq>,
+    /// The highest MODSEQ that FETCH and STORE told since it was last said how far that goes.
+    pub ahead: Option<ModSeq>,
     /// The result kept as `$` (RFC 5182). What is expunged falls out when it is used.
     pub saved: UidRuns,
 }
@@ -29,6 +31,11 @@ impl Selection {
             // What is forgotten is told once more, which does no harm.
             self.own.drain(..OWN_CHANGES / 2);
         }
+    }
+
+    /// Notes that these rows are told with their MODSEQ, which may be ahead of what else was told.
+    pub fn note_told(&mut self, rows: &[Row]) {
+        self.ahead = rows.iter().map(|row| row.modseq).max().max(self.ahead);
     }
 
     /// The UIDs a client's set means. With UIDs, those that are not there are no error (RFC 3501 §6.4.8);

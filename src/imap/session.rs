@@ -14,7 +14,7 @@ use super::commands::{Tell, changes_membership, enables_condstore, row_of};
 use super::message_limit::MessageLimit;
 use super::notifier::{Moment, Notifier};
 use super::selection::Selection;
-use super::updates::Enabled;
+use super::updates::{Enabled, tell_how_far};
 use super::{Ended, Host, Peer, Socket};
 use crate::config::Config;
 use crate::hub::Listener;
@@ -427,12 +427,20 @@ impl Session {
                 return Err(Stop::Gone);
             }
         }
+        self.tell_how_far().await;
         self.end_command(begun, answer.is_err());
         write_answer(&mut self.channel.out, &tag, row.word, &answer);
         if std::mem::take(&mut self.begins_compression) {
             self.channel.compress().await?;
         }
         Ok(())
+    }
+
+    /// Before every tagged line: how far the selected mailbox is known, where the client would think it further.
+    pub async fn tell_how_far(&mut self) {
+        if let State::Selected(_, selection) = &mut self.state {
+            tell_how_far(selection, &mut self.channel).await;
+        }
     }
 
     /// From now on every answer about flags carries its MODSEQ.

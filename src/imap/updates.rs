@@ -123,6 +123,26 @@ pub async fn tell(
     Ok(selection.view.membership().select(&UidRuns::range(first_new, u32::MAX)))
 }
 
+/// Before a tagged line: says how far a client knows the mailbox that was told a MODSEQ ahead of other changes, which it
+/// would take for told.
+// RFC 7162 §6: "Whenever the client receives a tagged response ... If the HIGHESTMODSEQ response code is received, the
+// client MUST use it even if it has seen higher mod-sequences. Otherwise, the client calculates the highest value among all
+// MODSEQ FETCH data items".
+pub async fn tell_how_far(selection: &mut Selection, channel: &mut Channel) {
+    let Some(ahead) = selection.ahead.take().filter(|ahead| *ahead > selection.view.modseq()) else { return };
+    if let Ok(changes) = selection.view.changes(&selection.own).await
+        && changes.is_empty()
+        && ahead <= changes.modseq()
+    {
+        // All of it was this session's own doing. With nothing to tell, moving the view tells nothing.
+        selection.own.clear();
+        selection.view.advance(&changes);
+        return;
+    }
+    let code = Code::HighestModSeq(selection.view.modseq());
+    write_condition(&mut channel.out, None, Condition::Ok, Some(&code), "Other changes are yet to be told");
+}
+
 /// RFC 3501 §7.4.1: each EXPUNGE counts with those before it already gone; from the highest down no number shifts.
 async fn write_expunged(selection: &Selection, channel: &mut Channel, changes: &Changes) -> Result<(), Stop> {
     let membership = selection.view.membership();

@@ -240,7 +240,11 @@ impl View {
     /// What happened since this session was last told. `own` are the modseqs its own orders returned:
     /// those changes it knows.
     pub async fn changes(&self, own: &[ModSeq]) -> Result<Changes> {
-        let state = self.mailbox.live.state();
+        self.changes_until(self.mailbox.live.state(), own).await
+    }
+
+    /// The same up to a state that was the newest a moment ago.
+    async fn changes_until(&self, state: Arc<State>, own: &[ModSeq]) -> Result<Changes> {
         let known = self.membership.clone();
         let mut changes = Changes {
             expunged: UidRuns::new(),
@@ -258,9 +262,12 @@ impl View {
             changes.has_new = loaded.membership.count() + changes.expunged.count() as u32 > known.count();
         }
         let since = self.modseq;
+        // RFC 7162 §6: a client that was told of a change takes all before it for told. A chunk that is read from the disk
+        // may show a later change than those this state has; it is told with all that came before it, next time.
+        let told = |modseq: ModSeq| since < modseq && modseq <= state.modseq;
         for span in loaded.spans.iter().filter(|span| span.max_modseq > since.0) {
             let chunk = self.account.chunk(self.mailbox.id, span).await?;
-            let is_news = |row: &&Row| row.modseq > since && !own.contains(&row.modseq) && known.contains(row.uid.0);
+            let is_news = |row: &&Row| told(row.modseq) && !own.contains(&row.modseq) && known.contains(row.uid.0);
             changes.changed.extend(chunk.iter().filter(is_news));
         }
         Ok(changes)
@@ -385,5 +392,61 @@ impl View {
 impl Drop for View {
     fn drop(&mut self) {
         self.mailbox.live.forget_view(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailstore::account::Loaded;
+    use crate::mailstore::{MailStore, NewMessage, Options, SetFlags};
+    use crate::types::command::FlagChange;
+    use crate::types::{AccountId, Flag};
+
+    async fn change(view: &View, uid: u32, change: FlagChange) -> ModSeq {
+        let order = SetFlags {
+            uids: UidRuns::one(uid),
+            change,
+            flags: FlagSet::from_iter([Flag::System(SystemFlag::Flagged)]),
+            unchanged_since: None,
+            told: view.modseq(),
+            own: Vec::new(),
+        };
+        view.set_flags(order).await.expect("stored").modseq.expect("a change")
+    }
+
+    /// Between the look at the newest state and the reading of its rows another session commits.
+    #[tokio::test]
+    async fn no_change_is_told_ahead_of_those_before_it() {
+        let home = tempfile::tempdir().expect("a folder");
+        let options = Options { min_free_bytes: 0, ..Options::default() };
+        let store = MailStore::open(home.path(), options).expect("opens");
+        let account = store.account(AccountId(1)).await.expect("an account");
+        let inbox = MailboxName::inbox();
+        for _ in 0..3 {
+            let mut draft = account.draft();
+            draft.write(b"\r\nx\r\n").await.expect("taken");
+            let prepared = draft.finish().await.expect("whole");
+            let message = NewMessage { prepared, flags: FlagSet::new(), internal_date: None };
+            account.place(&inbox, vec![message]).await.expect("placed");
+        }
+        let mut view = account.open(&inbox, true).await.expect("open");
+        let first = change(&view, 1, FlagChange::Add).await;
+        let mut then = (*view.state()).clone();
+        let mailbox = view.mailbox();
+        // Its rows are not in memory.
+        then.loaded = Some(account.state.visit(move |conn, _| Loaded::read(conn, mailbox)).await.expect("read"));
+        let second = change(&view, 2, FlagChange::Add).await;
+        let third = change(&view, 1, FlagChange::Remove).await;
+        assert!(first < second && second <= third);
+
+        let changes = view.changes_until(then.into(), &[]).await.expect("changes");
+        let ahead: Vec<&Row> = changes.changed.iter().filter(|row| row.modseq > changes.modseq()).collect();
+        assert!(ahead.is_empty(), "told {ahead:?} when the state is {:?}", changes.modseq());
+        view.advance(&changes);
+        let rest = view.changes(&[]).await.expect("changes");
+        let told: Vec<u32> = changes.changed.iter().chain(&rest.changed).map(|row| row.uid.0).collect();
+        assert_eq!((told, rest.modseq()), (vec![1, 2], third), "each is told, with its newest value");
+        store.close();
     }
 }

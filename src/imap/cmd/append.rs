@@ -59,6 +59,7 @@ pub async fn append(session: &mut Session, arriving: Arriving) -> Result<(), Sto
     if let Err(Stop::Gone) = session.tell_news(Moment::CommandEnd { is_own_doing: true }, false).await {
         return Err(Stop::Gone);
     }
+    session.tell_how_far().await;
     session.end_command(begun, answer.is_err());
     write_answer(&mut session.channel.out, &tag, word, &answer);
     Ok(())

@@ -70,6 +70,7 @@ pub async fn select(session: &mut Session, arguments: Select, is_examine: bool) 
         is_read_only: is_examine,
         tells_recent: !enabled.rev2,
         own: Vec::new(),
+        ahead: None,
         saved: UidRuns::new(),
     };
     if let Some(known) = arguments.qresync.filter(|known| known.uid_validity == selection.view.uid_validity()) {

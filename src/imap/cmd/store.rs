@@ -48,7 +48,11 @@ pub async fn store(cx: Selected<'_>, tag: &str, arguments: Store) -> Answer {
     let manner = Manner { enabled, with_uid: arguments.uid };
     let table = selection.view.flag_table();
     for (span, piece) in selection.view.by_span(&told) {
-        for row in selection.view.rows(span, &piece).await? {
+        let rows = selection.view.rows(span, &piece).await?;
+        if enabled.condstore {
+            selection.note_told(&rows);
+        }
+        for row in rows {
             if !flags_too(row.uid.0) {
                 write_mod_seq_only(selection, &mut channel.out, manner, &row);
             } else {

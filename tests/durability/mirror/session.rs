@@ -77,7 +77,19 @@ pub struct Open {
     pub validity: u32,
     /// Everything up to this modseq is known.
     pub known_until: u64,
+    /// The same once the messages are known that came meanwhile.
+    reached: u64,
     pub held: Held,
+}
+
+impl Open {
+    /// Once every message is known, so are all changes up to where the server said, or showed, that it has told them.
+    fn settle(&mut self) {
+        let is_known = |entry: &Entry| entry.uid == 0 || entry.flags.is_some();
+        if self.held.unknown() == 0 && self.held.entries.iter().all(is_known) && !self.held.is_comparing {
+            self.known_until = self.known_until.max(self.reached);
+        }
+    }
 }
 
 /// What a client keeps of a mailbox that it has not open.
@@ -224,16 +236,20 @@ impl Session {
                 }
             }
         }
-        if answer.verdict == Verdict::Ok
-            && let (Some(open), Some(told)) = (&mut self.open, answer.code("HIGHESTMODSEQ"))
-            && open.validity != 0
-        {
-            // RFC 7162 §3.2.7: with the tagged OK of an expunge everything up to it has been told.
-            let told = told.first().and_then(|text| text.parse().ok()).ok_or("an odd HIGHESTMODSEQ")?;
-            if told < open.known_until {
-                return Err(format!("HIGHESTMODSEQ went back from {} to {told}", open.known_until));
-            }
-            open.known_until = told;
+        if let Some(open) = self.open.as_mut().filter(|open| open.validity != 0) {
+            // RFC 7162 §6: with every tagged response the code counts, or else the highest MODSEQ that was told.
+            let seen = std::mem::take(&mut open.held.seen_modseq);
+            open.reached = match answer.code("HIGHESTMODSEQ") {
+                Some(told) => {
+                    let told = told.first().and_then(|text| text.parse().ok()).ok_or("an odd HIGHESTMODSEQ")?;
+                    if told < open.reached {
+                        return Err(format!("HIGHESTMODSEQ went back from {} to {told}", open.reached));
+                    }
+                    told
+                }
+                None => open.reached.max(seen),
+            };
+            open.settle();
         }
         Ok(())
     }
@@ -286,6 +302,7 @@ impl Session {
             let Some(open) = &mut self.open else { return Ok(()) };
             open.held.note_whole();
             if open.held.unknown() == 0 {
+                open.settle();
                 return Ok(());
             }
             let above = open.held.whole_until() + 1;
@@ -304,10 +321,6 @@ impl Session {
         self.ok("NOOP")?;
         if self.has_overrun {
             self.watch()?;
-        }
-        if let Some(open) = &mut self.open {
-            // Only here: an order of its own has a modseq above what others did before and it was not told yet.
-            open.known_until = open.known_until.max(open.held.seen_modseq);
         }
         self.learn()
     }
@@ -340,8 +353,8 @@ impl Session {
         if let Some(kept) = kept.as_ref().filter(|_| self.manner.qresync) {
             held.earlier = kept.entries.iter().map(|entry| (entry.uid, entry.clone())).collect();
         }
-        let (validity, known_until, is_gone, id) = (0, 0, false, String::new());
-        let open = Open { name: name.into(), id, is_read_only, is_gone, validity, known_until, held };
+        let (validity, known_until, reached, is_gone, id) = (0, 0, 0, false, String::new());
+        let open = Open { name: name.into(), id, is_read_only, is_gone, validity, known_until, reached, held };
         self.open = Some(open);
         let word = if is_read_only { "EXAMINE" } else { "SELECT" };
         let answer = self.order(&format!("{word} {}{parameter}", self.quoted(name)))?;
@@ -362,6 +375,8 @@ impl Session {
         open.validity = number("UIDVALIDITY")? as u32;
         open.id = mailbox_id(&answer).ok_or("no MAILBOXID")?;
         let told = number("HIGHESTMODSEQ")?;
+        open.reached = told;
+        open.held.seen_modseq = 0;
         let kept = kept.filter(|kept| kept.validity == open.validity);
         match kept {
             Some(kept) if kept.known_until > told => {
@@ -372,9 +387,6 @@ impl Session {
             _ => open.held.earlier.clear(),
         }
         self.learn()?;
-        if let Some(open) = &mut self.open {
-            open.known_until = told;
-        }
         Ok(true)
     }
 

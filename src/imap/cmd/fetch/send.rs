@@ -26,6 +26,9 @@ pub async fn send(cx: &mut Selected<'_>, plan: &Plan, rows: Vec<Row>, newly: &Ui
     let table = cx.selection.view.flag_table();
     let mut sent = Sent::default();
     cx.channel.messages += rows.len() as u64;
+    if cx.enabled.condstore {
+        cx.selection.note_told(&rows);
+    }
     if !plan.wanted.is_anything() {
         let nothing = PageRow::default();
         for row in &rows {
