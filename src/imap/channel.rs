@@ -37,6 +37,12 @@ pub struct Channel {
     pub sent: u64,
     /// Messages that were told of, taken in or changed, each time counted anew.
     pub messages: u64,
+    /// Where in all that was produced the last whole line ends that is known of: what may stand when a fault ends the session.
+    line_end: u64,
+    /// A line is under way that may be sent in pieces.
+    is_mid_line: bool,
+    /// Some of `out` may have gone and some not.
+    is_sending: bool,
 }
 
 impl Channel {
@@ -49,7 +55,30 @@ impl Channel {
             received: 0,
             sent: 0,
             messages: 0,
+            line_end: 0,
+            is_mid_line: false,
+            is_sending: false,
         }
+    }
+
+    /// Says that what was produced so far is whole lines.
+    pub fn end_line(&mut self) {
+        self.line_end = self.produced();
+        self.is_mid_line = false;
+    }
+
+    /// Says that a line begins which may be sent before it ends, such as one with a body in it.
+    pub fn begin_line(&mut self) {
+        self.end_line();
+        self.is_mid_line = true;
+    }
+
+    /// Takes back what an unfinished command has produced. False: some of a line has gone to the client, who would take
+    /// whatever follows for the rest of it, so nothing may.
+    pub fn take_back(&mut self) -> bool {
+        let can_speak = !self.is_sending && self.sent <= self.line_end;
+        self.out.truncate(if can_speak { (self.line_end - self.sent) as usize } else { 0 });
+        can_speak
     }
 
     /// Waits for octets and gives them to the framer. The end of the stream is an error. Safe to cancel.
@@ -78,8 +107,13 @@ impl Channel {
             self.socket.write_all(&self.out).await?;
             self.socket.flush().await
         };
+        self.is_sending = true;
         tokio::time::timeout(self.write_timeout, sending).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        self.is_sending = false;
         self.sent += self.out.len() as u64;
+        if !self.is_mid_line {
+            self.line_end = self.sent;
+        }
         METRICS.octets_sent.add(self.out.len() as u64);
         if self.out.capacity() > KEPT_BYTES && self.framer.buffered() == 0 {
             self.out = Vec::new();
@@ -183,5 +217,36 @@ impl AsyncWrite for Line {
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Channel({} in, {} out)", self.received, self.sent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_taken_back_ends_with_a_line() {
+        let limits = Limits { line_bytes: 100, held_bytes: 100, literals: 1 };
+        let mut channel = Channel::new(Box::new(tokio::io::empty()), limits, Duration::from_secs(1));
+        channel.out.extend_from_slice(b"a OK\r\n");
+        channel.end_line();
+        channel.out.extend_from_slice(b"* 1 FE");
+        assert!(channel.take_back());
+        assert_eq!(channel.out, b"a OK\r\n");
+        // What was sent between lines stands.
+        channel.out.extend_from_slice(b"* 1 EXISTS\r\n");
+        channel.flush().await.expect("sent");
+        channel.out.extend_from_slice(b"* 2 FE");
+        assert!(channel.take_back());
+        assert_eq!(channel.out, b"");
+        // Nothing can follow the beginning of a line.
+        channel.begin_line();
+        channel.out.extend_from_slice(b"* 1 FETCH (BODY[] {1000}\r\nx");
+        assert!(channel.take_back());
+        channel.out.extend_from_slice(b"* 1 FETCH (BODY[] {1000}\r\nx");
+        channel.flush().await.expect("sent");
+        assert!(!channel.take_back());
+        channel.end_line();
+        assert!(channel.take_back());
     }
 }

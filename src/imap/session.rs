@@ -1,7 +1,10 @@
 //! One client's session: its state, the loop that reads commands in order, and the one match that hands
 //! each to its handler. Commands run one after another; answers of a pipelined batch go out together.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -20,6 +23,7 @@ use crate::config::Config;
 use crate::hub::Listener;
 use crate::login::Ticket;
 use crate::mailstore::Account;
+use crate::metrics::METRICS;
 use crate::types::{Code, Command, Condition};
 use crate::wire::response::write_continuation;
 use crate::wire::{self, Announced, Dialect, Event, Limits, LiteralUse};
@@ -162,8 +166,14 @@ impl Session {
             write_condition(&mut self.channel.out, None, Condition::Ok, Some(&code), "Pillarbox is ready");
         }
         while self.exit.is_none() {
-            if self.step().await.is_err() {
-                break;
+            self.channel.end_line();
+            match contained(self.step()).await {
+                Some(Ok(())) => {}
+                Some(Err(_)) => break,
+                None => {
+                    self.tell_fault();
+                    break;
+                }
             }
         }
         if self.exit == Some(Exit::StartTls) {
@@ -197,6 +207,15 @@ impl Session {
 
     pub fn bye(&mut self, code: Option<&Code>, text: &str) {
         write_condition(&mut self.channel.out, None, Condition::Bye, code, text);
+    }
+
+    /// RFC 3501 §3.4: no connection is closed without BYE, not by a fault of ours either, where a line can still be said.
+    fn tell_fault(&mut self) {
+        METRICS.session_panics.add(1);
+        tracing::error!("the session ended by a fault of the program");
+        if self.channel.take_back() {
+            self.bye(Some(&Code::ServerBug), "a fault of the server ends this session; it is in the server's log");
+        }
     }
 
     /// Handles what has come, or waits for more.
@@ -512,6 +531,17 @@ impl Session {
     pub fn exit(&self) -> Option<Exit> {
         self.exit
     }
+}
+
+/// A step of a session, or `None` when it panicked: then it is dropped and never looked at again.
+async fn contained<F: Future>(step: F) -> Option<F::Output> {
+    let mut step = std::pin::pin!(step);
+    // What a step shares with others is behind locks that are whole after every step.
+    let look = |cx: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx))) {
+        Ok(ready) => ready.map(Some),
+        Err(_) => Poll::Ready(None),
+    };
+    poll_fn(look).await
 }
 
 /// RFC 7888 §4: before login nobody may send much.

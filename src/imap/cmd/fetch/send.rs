@@ -56,9 +56,11 @@ pub async fn send(cx: &mut Selected<'_>, plan: &Plan, rows: Vec<Row>, newly: &Ui
                 sent.undecodable += 1;
                 continue;
             }
+            cx.channel.begin_line();
             let mut items = write_short(cx, plan, &table, row, found, &page.octets, newly);
             write_long(&mut items, cx, plan, row, found, &page).await?;
             items.close(&mut cx.channel.out);
+            cx.channel.end_line();
         }
         cx.channel.flush_if_full().await?;
     }
