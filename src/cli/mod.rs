@@ -77,6 +77,8 @@ enum Command {
     Kick(watch::Kick),
     /// Watch the sessions of the running server, the busiest first
     Top(watch::Top),
+    /// Tell the running server to read configuration and certificate again, and say what came of it
+    Reload(Place),
     /// Make a certificate of one's own, for a first start
     SelfSigned(self_signed::SelfSigned),
     /// Write the man pages
@@ -175,7 +177,7 @@ pub fn run() -> ExitCode {
     match obey(line.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("pillarbox: {failure}");
+            eprintln!("{}pillarbox: {failure}", server::weight_of_a_failure());
             ExitCode::from(failure.code())
         }
     }
@@ -204,6 +206,7 @@ fn obey(command: Command) -> Result<(), Failure> {
         Command::Who(asked) => watch::who(asked),
         Command::Kick(asked) => watch::kick(asked),
         Command::Top(asked) => watch::top(asked),
+        Command::Reload(place) => watch::reload(&place.load()?),
         Command::SelfSigned(asked) => self_signed::make(&asked),
         Command::Man(asked) => paper::man(&asked),
         Command::Completions(asked) => {
@@ -315,6 +318,7 @@ mod tests {
             "pillarbox kick anna --config f",
             "pillarbox kick --session 7 --config f",
             "pillarbox top --every 5 --times 1 --config f",
+            "pillarbox reload --config f",
             "pillarbox deliver -u anna -m Archive -f bert@example.net --config f",
             "pillarbox deliver --config f --user anna+lists -f <>",
         ] {

@@ -1,4 +1,5 @@
-//! `pillarbox status`, `who`, `kick` and `top`: what the running server is doing, asked over its control socket.
+//! `pillarbox status`, `who`, `kick`, `top` and `reload`: what the running server is doing, and what it is told to do,
+//! over its control socket.
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -82,6 +83,15 @@ pub(super) fn who(asked: Who) -> Result<(), Failure> {
 pub(super) fn kick(asked: Kick) -> Result<(), Failure> {
     let Kick { user, session, place } = asked;
     match ask(&place.load()?, &Request::Kick { user, session }, |_| {})? {
+        Reply::Done(told) => say(&told),
+        _ => return Err(unexpected()),
+    }
+    Ok(())
+}
+
+/// Says what came of it and fails with the reason: `systemctl reload` is this command.
+pub(super) fn reload(config: &Config) -> Result<(), Failure> {
+    match ask(config, &Request::Reload, |_| {})? {
         Reply::Done(told) => say(&told),
         _ => return Err(unexpected()),
     }

@@ -25,6 +25,9 @@ use crate::metrics::METRICS;
 
 /// How long a proxy may take to say whom it speaks for: it knows that when it connects.
 const PROXY_PATIENCE: Duration = Duration::from_secs(5);
+/// What a handshake may still take when the server stops: who was let in then hears a BYE that says so. A connection that
+/// ends without a word looks like a broken server, and some mail programs tell people so.
+const LAST_HANDSHAKES: Duration = Duration::from_secs(2);
 /// How many proxied connections may be about to say it.
 pub(super) const MOST_UNSAID: usize = 1024;
 
@@ -133,7 +136,7 @@ async fn converse(gate: Arc<Gate>, stream: TcpStream, arrival: Arrival, ticket: 
     }
 }
 
-/// A handshake within its time; a stop of the server ends it too.
+/// A handshake within its time; a stop of the server ends it soon too.
 async fn shake_hands(
     gate: &Gate,
     socket: Box<dyn Socket>,
@@ -145,12 +148,16 @@ async fn shake_hands(
         gate.tls.accept(socket).await
     };
     let handshake = Box::pin(tokio::time::timeout(patience, in_turn));
+    let stopped = async {
+        ticket.wait_end().await;
+        tokio::time::sleep(LAST_HANDSHAKES).await;
+    };
     tokio::select! {
         shaken = handshake => {
             let (secured, facts) = shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             Ok((Box::new(secured), Arc::new(facts)))
         }
-        _ = ticket.wait_end() => Err(io::Error::other("the server is shutting down")),
+        () = stopped => Err(io::Error::other("the server is shutting down")),
     }
 }
 

@@ -35,6 +35,7 @@ use tracing::{error, info, warn};
 
 use self::connection::Gate;
 use self::listen::Listener;
+pub use self::logging::weight_of_a_failure;
 use self::monitor::Monitor;
 pub use self::occasion::Occasion;
 use self::occasion::Plain;

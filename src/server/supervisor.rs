@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tracing::{debug, error};
+use tracing::{debug, error, info, warn};
 
 use crate::imap::Host;
 use crate::mailstore::directory::Directory;
@@ -38,11 +38,12 @@ pub(super) fn tell_reloading() {
 /// The doors are closed; sessions have `patience` to finish.
 pub(super) fn tell_stopping(patience: Duration, sessions: usize) {
     let most = u32::try_from((patience + CLOSING).as_micros()).unwrap_or(u32::MAX);
-    let status = format!("stopping, {sessions} sessions are told to end");
+    let status = format!("stopping, {} told to end", counted(sessions));
     tell(&[NotifyState::Stopping, NotifyState::Status(&status), NotifyState::ExtendTimeoutUsec(most)]);
 }
 
-/// Says that the server is alive as long as it can read what it stores, and how many sessions there are. Never ends.
+/// Says that the server is alive as long as it can read what it stores, how many sessions there are, and when the disk
+/// is nearly full. Never ends.
 pub(super) async fn attend(host: Arc<Host>, directory: Arc<Directory>) {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return std::future::pending().await;
@@ -50,7 +51,7 @@ pub(super) async fn attend(host: Arc<Host>, directory: Arc<Directory>) {
     // Three times within the time, so that one slow look is no reason to be killed.
     let watchdog = sd_notify::watchdog_enabled().map(|within| within / 3);
     let every = watchdog.unwrap_or(STATUS_EVERY).min(STATUS_EVERY);
-    let mut told = None;
+    let mut was_low = false;
     loop {
         tokio::time::sleep(every).await;
         match look(&host, directory.clone()).await {
@@ -60,14 +61,30 @@ pub(super) async fn attend(host: Arc<Host>, directory: Arc<Directory>) {
             Err(text) => {
                 error!("what is stored cannot be read: {text}");
                 tell(&[NotifyState::Status(&format!("what is stored cannot be read: {text}"))]);
-                told = None;
                 continue;
             }
         }
-        let sessions = host.sessions.count();
-        if told.replace(sessions) != Some(sessions) {
-            tell(&[NotifyState::Status(&format!("serving, {sessions} sessions"))]);
+        let (is_low, free_bytes) = (host.store.is_disk_low(), host.store.free_bytes());
+        match (was_low, is_low) {
+            (false, true) => warn!(free_bytes, "the disk is nearly full: no new mail is taken"),
+            (true, false) => info!(free_bytes, "the disk has room again: new mail is taken"),
+            _ => {}
         }
+        was_low = is_low;
+        // Every time: what a reload said there must not stay as if it were so now.
+        tell(&[NotifyState::Status(&serving(host.sessions.count(), is_low))]);
+    }
+}
+
+fn serving(sessions: usize, is_disk_low: bool) -> String {
+    let but = if is_disk_low { "; the disk is nearly full: no new mail is taken" } else { "" };
+    format!("serving, {}{but}", counted(sessions))
+}
+
+fn counted(sessions: usize) -> String {
+    match sessions {
+        1 => "1 session".into(),
+        _ => format!("{sessions} sessions"),
     }
 }
 
@@ -79,5 +96,16 @@ pub(super) async fn look(host: &Host, directory: Arc<Directory>) -> Result<(), S
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_for_people_says_what_somebody_must_do_something_about() {
+        assert_eq!(serving(1, false), "serving, 1 session");
+        assert_eq!(serving(2, true), "serving, 2 sessions; the disk is nearly full: no new mail is taken");
     }
 }

@@ -394,6 +394,60 @@ fn a_hang_up_reloads_without_dropping_a_session() {
 }
 
 #[test]
+fn a_reload_by_command_says_what_came_of_it() {
+    let site = Site::new();
+    let reload = || {
+        let outcome = site.run("reload");
+        (outcome.code, outcome.stdout + &outcome.stderr)
+    };
+    let (code, told) = reload();
+    assert!(code == Some(1) && told.contains("no server is running"), "{told}");
+    let _server = site.serve();
+    assert_eq!(reload(), (Some(0), "configuration and certificate read again\n".into()));
+    // What is wrong in the file, and what is wrong beside it, which only the server looks at.
+    site.configure("[limit]\n");
+    let (code, told) = reload();
+    assert!(code == Some(78) && told.contains("did you mean [limits]?"), "{told}");
+    let keys = "[oauth]\nissuer = \"https://id.example.org\"\naudience = \"x\"\njwks_file = \"nowhere.json\"\n";
+    site.configure(&format!("[[listen]]\naddress = \"127.0.0.1:0\"\nsecurity = \"none\"\n{keys}"));
+    let (code, told) = reload();
+    assert!(code == Some(1) && told.contains("nothing was changed"), "{told}");
+}
+
+#[test]
+fn the_journal_is_told_how_grave_a_line_is() {
+    use std::os::unix::fs::MetadataExt;
+    let site = Site::new();
+    let path = site.home.path().join("journal");
+    // Like the journal's stream: known by device and inode. A server whose standard error is another file sees no journal.
+    let run = |config: &str, is_journal: bool| {
+        site.configure(config);
+        let file = std::fs::File::create(&path).expect("made");
+        let about = file.metadata().expect("there");
+        let stream = format!("{}:{}", about.dev(), about.ino() + u64::from(!is_journal));
+        let mut command = site.command("serve");
+        let mut server = command.env("JOURNAL_STREAM", stream).stderr(file).spawn().expect("started");
+        let until = Instant::now() + PATIENCE;
+        let read = || std::fs::read_to_string(&path).expect("read");
+        while !read().contains("ready") && server.try_wait().expect("asked").is_none() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = server.kill();
+        server.wait().expect("ended");
+        read()
+    };
+    let listen = "[[listen]]\naddress = \"127.0.0.1:0\"\nsecurity = \"none\"\n";
+    let told = run(listen, true);
+    assert!(told.lines().all(|line| line.starts_with("<6> INFO ")), "{told}");
+    let told = run(&format!("{listen}[log]\nformat = \"json\"\n"), true);
+    assert!(told.lines().all(|line| line.starts_with("<6>{\"timestamp\":")), "{told}");
+    let told = run(listen, false);
+    assert!(told.lines().all(|line| line.starts_with("20") && line.contains("Z  INFO ")), "{told}");
+    let told = run("[limit]\n", true);
+    assert!(told.starts_with("<3>pillarbox: ") && told.contains("did you mean [limits]?"), "{told}");
+}
+
+#[test]
 fn what_the_server_makes_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let site = Site::new();

@@ -6,33 +6,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 profile=${1:-release}
-made=target/$([ "$profile" = dev ] && echo debug || echo "$profile")
-paper=target/paper
-
-for program in debootstrap cargo-deb python3 systemd-socket-activate unshare ip; do
-  command -v "$program" >/dev/null || { echo "skipped: $program is missing"; exit 77; }
-done
-[ "$(id -u)" = 0 ] || { echo "skipped: only root can make a Debian to install into"; exit 77; }
-
-pack() { # a version: the package of it, in target/debian
-  cargo deb --no-build --locked --profile "$profile" --deb-version "$1" --output "target/debian/pillarbox-$1.deb" >/dev/null
-}
+. tests/deb/pack.sh
+need debootstrap cargo-deb python3 systemd-socket-activate unshare ip
 
 if [ -z "${PILLARBOX_DEB_INSIDE:-}" ]; then
-  cargo build --locked --profile "$profile"
-  mkdir -p "$paper"
-  "$made/pillarbox" man "$paper/man"
-  "$made/pillarbox" completions bash > "$paper/pillarbox.bash"
-  "$made/pillarbox" completions zsh > "$paper/_pillarbox"
-  "$made/pillarbox" completions fish > "$paper/pillarbox.fish"
-  pack 1.0.0-1
-  pack 1.0.1-1
-  ls -l target/debian/*.deb
-  fresh=${PILLARBOX_DEBIAN:-$(mktemp -d)/debian}
-  [ -e "$fresh/etc/debian_version" ] || debootstrap --variant=minbase \
-    --include=systemd,debconf,init-system-helpers,libgcc-s1 bookworm "$fresh" >/dev/null
+  pack "$profile"
   scene=$(mktemp -d)
-  cp -a "$fresh" "$scene/debian"
+  debian "$scene/debian"
   # A network of its own, so that ports 143 and 993 are free and nothing is heard outside.
   PILLARBOX_DEB_INSIDE=$scene/debian unshare --net --mount "$0" "$profile"
   rm -rf --one-file-system "$scene"
@@ -43,17 +23,11 @@ root=$PILLARBOX_DEB_INSIDE
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 ip link set lo up
 mount --bind /proc "$root/proc"
-cp target/debian/pillarbox-1.0.{0,1}-1.deb "$root/root/"
 # Nothing is started by the package here: there is no systemd running.
 printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d"
 chmod 755 "$root/usr/sbin/policy-rc.d"
 
 inside() { DEBIAN_FRONTEND=noninteractive chroot "$root" env PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
-fail() { echo "FAILED: $*"; exit 1; }
-is() { # what, and the two that must be the same
-  [ "$2" = "$3" ] || fail "$1: $2, not $3"
-  echo "ok: $1"
-}
 owner() { inside stat -c '%U:%G %a' "$1"; }
 
 log_in() { # the first connection starts the server, as systemd would

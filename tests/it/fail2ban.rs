@@ -34,9 +34,11 @@ fn read_log(format: &str) {
     assert!(order(&format!("LOGIN ada {PASSWORD}")).starts_with(b"a OK"));
 
     let filter = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/fail2ban/filter.d/pillarbox.conf");
-    // As a file has them, and as the journal gives them.
-    for before in ["", "mail pillarbox[77]: "] {
-        let lines: String = server.log().lines().map(|line| format!("{before}{line}\n")).collect();
+    let without_time = |line: &str| line.split_once("Z ").map_or(line.to_owned(), |(_, rest)| rest.to_owned());
+    // As a file has them, and as the journal gives them, which has the time beside the line.
+    for (before, has_time) in [("", true), ("mail pillarbox[77]: ", true), ("mail pillarbox[77]: ", false)] {
+        let shown = |line: &str| if has_time || format == "json" { line.to_owned() } else { without_time(line) };
+        let lines: String = server.log().lines().map(|line| format!("{before}{}\n", shown(line))).collect();
         let log = server.beside("server.log");
         std::fs::write(&log, &lines).expect("written");
         let output = Command::new(name).args(["-o", "ip"]).arg(&log).arg(&filter).output().expect("it runs");

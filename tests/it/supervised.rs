@@ -7,8 +7,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::client::{Client, PATIENCE};
+use crate::server::Server;
 
 /// Standard input and output are the sockets: they become 3 and 4.
 const PASS: &str = r#"exec 3<&0 4<&1 </dev/null >&2
@@ -124,10 +126,11 @@ fn the_manager_is_told_how_it_goes() {
     assert!(!told.iter().any(|line| line == "WATCHDOG=1"), "not alive before it is ready: {told:?}");
     manager.wait_for("WATCHDOG=1");
     let session = manager.connect();
-    manager.wait_for("STATUS=serving, 1 sessions");
+    manager.wait_for("STATUS=serving, 1 session");
     signal(&server, "-HUP");
     manager.wait_for("RELOADING=1");
-    manager.wait_for("READY=1");
+    manager.wait_for("STATUS=configuration and certificate read again");
+    manager.wait_for("STATUS=serving, 1 session");
     // A file that is not fine changes nothing, and the manager is told why.
     std::fs::write(manager.folder.path().join("pillarbox.toml"), "data_dri = 1\n").expect("written");
     signal(&server, "-HUP");
@@ -162,4 +165,25 @@ fn a_server_that_cannot_read_its_store_is_not_said_to_be_alive() {
     assert_eq!(alive_after, 0);
     signal(&server, "-TERM");
     assert!(server.wait().expect("ended").success());
+}
+
+#[test]
+fn whom_a_stop_meets_in_the_handshake_is_told_so() {
+    let server = Server::start().unwrap_or_else(|error| panic!("{error}"));
+    let eventually = |what: &str, is_so: &dyn Fn() -> bool| {
+        let until = Instant::now() + PATIENCE;
+        while !is_so() {
+            assert!(Instant::now() < until, "{what}: {}", server.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let mut client = Client::connect(&server.addresses().tls).expect("connected");
+    let who = || server.run(&["who"], b"").expect("run").stdout;
+    eventually("let in", &|| who().split(|octet| *octet == b'\n').count() == 3);
+    let pid = server.process_id().expect("it runs").to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    eventually("stopping", &|| server.log().contains("stopping"));
+    client.start_tls(server.trust()).expect("a handshake");
+    assert!(greeting(&mut client).starts_with("* OK "));
+    assert!(greeting(&mut client).starts_with("* BYE [UNAVAILABLE]"));
 }
