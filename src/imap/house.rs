@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
 use super::session::Session;
-use super::{Host, Peer};
+use super::{Host, Peer, serve};
 use crate::login::{Login, Sessions, credentials};
 use crate::mailstore::directory::Directory;
 use crate::mailstore::{MailStore, Options};
@@ -43,5 +45,40 @@ impl House {
     pub fn session(&self, plaintext_allowed: bool) -> Session {
         let ticket = self.host.sessions.admit(None).expect("room");
         Session::new(self.host.clone(), House::peer(plaintext_allowed), Box::new(tokio::io::duplex(4096).0), ticket)
+    }
+}
+
+/// A client that waits for each answer.
+pub struct Client {
+    pipe: DuplexStream,
+}
+
+impl House {
+    /// Somebody who logged in.
+    pub async fn client(&self, name: &str, password: &str) -> Client {
+        let (pipe, there) = tokio::io::duplex(1 << 20);
+        let (host, ticket) = (self.host.clone(), self.host.sessions.admit(None).expect("room"));
+        tokio::spawn(async move { serve(&host, House::peer(true), Box::new(there), true, ticket).await });
+        let mut client = Client { pipe };
+        client.say(&format!("LOGIN {name} {password}")).await;
+        client
+    }
+}
+
+impl Client {
+    /// What is answered until the command has come to a good end.
+    pub async fn say(&mut self, command: &str) -> String {
+        self.pipe.write_all(format!("c {command}\r\n").as_bytes()).await.expect("sent");
+        let (mut heard, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+        loop {
+            let count = self.pipe.read(&mut piece).await.expect("read");
+            heard.extend_from_slice(&piece[..count]);
+            let text = String::from_utf8_lossy(&heard);
+            let last = text.strip_suffix("\r\n").and_then(|all| all.rsplit("\r\n").next()).unwrap_or_default();
+            if last.starts_with("c OK") {
+                return text.into_owned();
+            }
+            assert!(count > 0 && !last.starts_with("c "), "{command}: {text}");
+        }
     }
 }

@@ -360,6 +360,7 @@ impl AccountState {
     pub fn reload(&self, conn: &Connection) -> Result<()> {
         self.flagsets.read(conn)?;
         self.retold.read(conn)?;
+        self.shared.kept_orders.forget(self.id);
         self.publish_quota(Self::read_quota(conn)?);
         let tree = Tree::read(conn, &self.tree())?;
         self.publish_usage(Usage::of(&tree));

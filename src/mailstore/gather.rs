@@ -54,6 +54,15 @@ impl Source<'_, '_> {
     }
 }
 
+/// What [`Sorting`] finds.
+#[derive(Debug)]
+pub struct Sorted {
+    /// In order.
+    pub uids: Vec<u32>,
+    /// False when long texts were compared by their beginning only, for want of memory.
+    pub is_exact: bool,
+}
+
 /// SORT: gives the UIDs in order.
 #[derive(Debug)]
 pub struct Sorting {
@@ -87,7 +96,7 @@ fn column_name(column: SortColumn) -> Option<&'static str> {
 }
 
 impl Gather for Sorting {
-    type Answer = Vec<u32>;
+    type Answer = Sorted;
 
     fn take_in(&mut self, source: &Source<'_, '_>) -> Result<()> {
         let arrivals =
@@ -126,8 +135,9 @@ impl Gather for Sorting {
         })
     }
 
-    fn finish(self) -> Vec<u32> {
-        self.sorter.finish()
+    fn finish(self) -> Sorted {
+        let is_exact = self.sorter.is_exact();
+        Sorted { uids: self.sorter.finish(), is_exact }
     }
 }
 

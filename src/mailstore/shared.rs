@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::account::AccountState;
+use super::kept_orders::KeptOrders;
 use super::lease::Leases;
 use super::owner::{Pool, lock};
 use super::quota::QuotaLimits;
@@ -81,6 +82,7 @@ pub struct Shared {
     pub clock: Clock,
     pub hub: Arc<Hub>,
     pub chunks: ChunkCache,
+    pub kept_orders: KeptOrders,
     pub space: Space,
     pub readers: Pool,
     /// For questions that read much and compute long: text search, sorting, checks.
@@ -104,6 +106,7 @@ impl Shared {
         let readers = if options.reader_threads > 0 { options.reader_threads } else { cores.max(2) };
         Ok(Shared {
             chunks: ChunkCache::new(options.snapshot_bytes),
+            kept_orders: KeptOrders::default(),
             space: Space::new(&data_dir, options.min_free_bytes),
             readers: Pool::new("store-read", readers)?,
             scanners: Pool::with_niceness("store-scan", readers, SCAN_NICENESS)?,

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Account;
-use super::account::{AccountState, Mailbox, State};
+use super::account::{AccountState, Live, Mailbox, State};
 use super::error::{Error, Result};
 use super::flagsets::Table;
 use super::object_ids;
+use super::shared::Shared;
 use super::snapshot::{Chunk, Membership, Row, SPAN_UIDS, Span, find, span_of};
 use super::turn::{read_chunk, read_row};
 use crate::hub::Listener;
@@ -174,6 +175,14 @@ impl View {
 
     pub fn keywords(&self) -> &Arc<Vec<Keyword>> {
         &self.keywords
+    }
+
+    pub(super) fn live(&self) -> &Arc<Live> {
+        &self.mailbox.live
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.account.shared
     }
 
     /// The mailbox's newest state.

@@ -4,6 +4,7 @@
 mod collation;
 mod fold;
 mod forest;
+mod placing;
 mod references;
 mod search;
 mod sort;
@@ -19,6 +20,7 @@ mod hostile;
 
 pub use collation::Collation;
 pub use fold::{fold, fold_onto};
+pub use placing::Placing;
 pub use search::{HotFacts, Moment, Question, Reading, SpanFacts, Test, Unanswerable, Verdict, hot, of_date};
 pub use sort::{SortColumn, SortFacts, Sorter, sort_columns};
 pub use text::{HeaderText, Needle, TextReader};

@@ -193,6 +193,11 @@ impl Sorter {
         self.keys.truncate(end);
     }
 
+    /// False once texts are cut shorter because there are too many.
+    pub fn is_exact(&self) -> bool {
+        self.text_octets == TEXT_OCTETS
+    }
+
     /// The numbers in order.
     pub fn finish(self) -> Vec<u32> {
         let Sorter { mut rows, keys, .. } = self;
@@ -352,7 +357,7 @@ mod tests {
             for ((subject, size), number) in long.iter().zip(1..) {
                 sorter.add(number, &of(subject, *size));
             }
-            prop_assert!(sorter.text_octets < TEXT_OCTETS);
+            prop_assert!(sorter.text_octets < TEXT_OCTETS && !sorter.is_exact());
             let cut: Vec<SortFacts<'_>> =
                 long.iter().map(|(text, size)| of(&text[..text.len().min(sorter.text_octets)], *size)).collect();
             prop_assert!(sorter.keys.len() <= long.len() * (sorter.text_octets + 9));
