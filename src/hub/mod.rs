@@ -15,7 +15,7 @@ type Topic = (AccountId, Option<MailboxId>);
 /// The meeting place of orders that changed something and sessions that wait.
 #[derive(Debug, Default)]
 pub struct Hub {
-    topics: Mutex<HashMap<Topic, watch::Sender<u64>>>,
+    topics: Mutex<HashMap<Topic, Arc<watch::Sender<u64>>>>,
 }
 
 impl Hub {
@@ -23,30 +23,48 @@ impl Hub {
         Arc::default()
     }
 
-    fn topics(&self) -> std::sync::MutexGuard<'_, HashMap<Topic, watch::Sender<u64>>> {
+    fn topics(&self) -> std::sync::MutexGuard<'_, HashMap<Topic, Arc<watch::Sender<u64>>>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to listen to one mailbox, or with `None` to the whole account.
     pub fn listen(self: &Arc<Self>, account: AccountId, mailbox: Option<MailboxId>) -> Listener {
         let topic = (account, mailbox);
-        let receiver = self.topics().entry(topic).or_insert_with(|| watch::channel(0).0).subscribe();
+        let receiver = self.topics().entry(topic).or_insert_with(|| Arc::new(watch::channel(0).0)).subscribe();
         Listener { hub: self.clone(), topic, receiver: Some(receiver) }
+    }
+
+    /// Goes on listening, to what was listened to before if it is the same: then nothing that was told since is lost.
+    pub fn listen_on(
+        self: &Arc<Self>,
+        before: Option<Listener>,
+        account: AccountId,
+        mailbox: Option<MailboxId>,
+    ) -> Listener {
+        match before {
+            Some(listener) if listener.topic == (account, mailbox) => listener,
+            _ => self.listen(account, mailbox),
+        }
     }
 
     /// Says that `mailbox` has moved to `modseq`. Never waits.
     pub fn tell(&self, account: AccountId, mailbox: MailboxId, modseq: ModSeq) {
-        let topics = self.topics();
-        for topic in [(account, Some(mailbox)), (account, None)] {
-            if let Some(sender) = topics.get(&topic) {
-                sender.send_replace(modseq.0);
-            }
-        }
+        self.tell_topics([Some(mailbox), None].map(|mailbox| (account, mailbox)), modseq);
     }
 
     /// Says that something of the account that is no message has moved to `modseq`.
     pub fn tell_account(&self, account: AccountId, modseq: ModSeq) {
-        if let Some(sender) = self.topics().get(&(account, None)) {
+        self.tell_topics([(account, None)], modseq);
+    }
+
+    fn tell_topics<const N: usize>(&self, topics: [Topic; N], modseq: ModSeq) {
+        // Waking a hundred sessions takes a while, and they push this thread off its core: nobody may have to wait for
+        // the topics meanwhile.
+        let senders = {
+            let known = self.topics();
+            topics.map(|topic| known.get(&topic).cloned())
+        };
+        for sender in senders.into_iter().flatten() {
             sender.send_replace(modseq.0);
         }
     }
@@ -120,6 +138,19 @@ mod tests {
         hub.tell(AccountId(1), MailboxId(1), ModSeq(2));
         hub.tell(AccountId(1), MailboxId(1), ModSeq(3));
         listener.changed().await;
+    }
+
+    #[tokio::test]
+    async fn whoever_listens_on_misses_nothing() {
+        let hub = Hub::new();
+        let listener = hub.listen(AccountId(1), Some(MailboxId(2)));
+        hub.tell(AccountId(1), MailboxId(2), ModSeq(5));
+        let mut same = hub.listen_on(Some(listener), AccountId(1), Some(MailboxId(2)));
+        same.changed().await;
+        let mut other = hub.listen_on(Some(same), AccountId(1), None);
+        hub.tell_account(AccountId(1), ModSeq(6));
+        other.changed().await;
+        assert_eq!(hub.topic_count(), 1);
     }
 
     #[test]

@@ -130,19 +130,19 @@ impl Session {
         }
     }
 
-    /// Waits for what may have to be told; `None`: nothing can.
-    pub fn listener(&self, is_idle: bool) -> Option<Listener> {
+    /// Waits for what may have to be told, with the listener of before where it will do; `None`: nothing can be told.
+    pub fn listener(&self, is_idle: bool, before: Option<Listener>) -> Option<Listener> {
         let (State::Authenticated(account) | State::Selected(account, _)) = &self.state else { return None };
         let watches_others = self.notifier.as_ref().is_some_and(|notifier| !notifier.others.is_empty());
         if watches_others {
-            return Some(account.listen());
+            return Some(account.listen(before));
         }
         let watches_selected = match &self.notifier {
             Some(notifier) => notifier.selected.is_some(),
             None => is_idle,
         };
         match &self.state {
-            State::Selected(_, selection) if watches_selected => Some(selection.view.listen()),
+            State::Selected(_, selection) if watches_selected => Some(selection.view.listen(before)),
             _ => None,
         }
     }

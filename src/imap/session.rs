@@ -61,6 +61,8 @@ pub struct Session {
     pub enabled: Enabled,
     /// What the client watches, once it has sent NOTIFY.
     pub notifier: Option<Box<Notifier>>,
+    /// What NOTIFY listens to, between two changes.
+    watching: Option<Listener>,
     pub channel: Channel,
     /// The client asked for CAPABILITY by itself, so it does not read response codes.
     pub asked_capability: bool,
@@ -148,6 +150,7 @@ impl Session {
             user: String::new(),
             enabled: Enabled::default(),
             notifier: None,
+            watching: None,
             channel,
             asked_capability: false,
             begins_compression: false,
@@ -302,9 +305,10 @@ impl Session {
 
     /// Waits for the next command, or for something that this client wants to be told meanwhile.
     async fn rest(&mut self) -> Result<(), Stop> {
-        let listener = match &self.notifier {
+        let before = self.watching.take();
+        let mut listener = match &self.notifier {
             // Nothing is told into the middle of a command.
-            Some(_) if !self.channel.framer.has_partial_command() => self.listener(false),
+            Some(_) if !self.channel.framer.has_partial_command() => self.listener(false, before),
             _ => None,
         };
         if listener.is_some() {
@@ -313,15 +317,17 @@ impl Session {
             self.channel.flush().await?;
         }
         let can_nap = self.channel.can_rest();
-        tokio::select! {
+        let outcome = tokio::select! {
             biased;
             outcome = self.wait() => outcome,
-            () = changed(listener) => Ok(()),
+            () = changed(&mut listener) => Ok(()),
             () = tokio::time::sleep(NAP), if can_nap => {
                 self.channel.rest();
                 Ok(())
             }
-        }
+        };
+        self.watching = listener;
+        outcome
     }
 
     /// Waits for more from the client, for the server's end, or for patience to run out. Safe to cancel.
@@ -554,9 +560,9 @@ fn limits_before_login(config: &Config) -> Limits {
 }
 
 /// Waits for the listener; without one for ever.
-async fn changed(listener: Option<Listener>) {
+async fn changed(listener: &mut Option<Listener>) {
     match listener {
-        Some(mut listener) => listener.changed().await,
+        Some(listener) => listener.changed().await,
         None => std::future::pending().await,
     }
 }

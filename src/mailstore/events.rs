@@ -119,9 +119,9 @@ impl Account {
         self.state.events.after(since)
     }
 
-    /// Waits for the next change of anything in this account.
-    pub fn listen(&self) -> Listener {
-        self.state.shared.hub.listen(self.state.id, None)
+    /// Waits for the next change of anything in this account, with the listener of before if it did so too.
+    pub fn listen(&self, before: Option<Listener>) -> Listener {
+        self.state.shared.hub.listen_on(before, self.state.id, None)
     }
 }
 

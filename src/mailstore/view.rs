@@ -226,9 +226,9 @@ impl View {
         state.modseq != self.modseq || state.is_gone
     }
 
-    /// Waits for the next change of this mailbox.
-    pub fn listen(&self) -> Listener {
-        self.account.shared.hub.listen(self.account.id, Some(self.mailbox.id))
+    /// Waits for the next change of this mailbox, with the listener of before if it did so too.
+    pub fn listen(&self, before: Option<Listener>) -> Listener {
+        self.account.shared.hub.listen_on(before, self.account.id, Some(self.mailbox.id))
     }
 
     /// The sequence number of the first message without `\Seen`, for SELECT's UNSEEN code.

@@ -17,7 +17,7 @@ const STILL_HERE: Duration = Duration::from_secs(120);
 pub async fn idle(session: &mut Session) -> Answer {
     // The invitation is the very first line: K-9 takes anything else for a refusal.
     write_continuation(&mut session.channel.out, "idling");
-    let mut listener = session.listener(true);
+    let mut listener = session.listener(true, None);
     // Spread by session, so that a thousand phones are not woken in the same moment.
     let jitter = Duration::from_millis(session.ticket.number() % 20_000);
     let mut still_here = Instant::now() + STILL_HERE + jitter;
