@@ -14,6 +14,9 @@ pub enum Role {
     Writer,
 }
 
+/// What `PRAGMA auto_vacuum` says of a file that was made with it.
+const INCREMENTAL: i64 = 2;
+
 /// Opens `path`, making an empty file of the right page layout when there is none.
 pub fn open(path: &Path, role: Role) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -22,12 +25,16 @@ pub fn open(path: &Path, role: Role) -> Result<Connection> {
     // The bundled build knows STAT4, for which a statement is prepared anew each time another value is bound to it: that
     // was a sixth of the time of reading bodies. We never ANALYZE, so the plan would be the same.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // page_size and auto_vacuum count only before the first table. The pointer map that incremental
-    // vacuum keeps also lets SQLite jump along a large body's pages.
+    if conn.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0))? != INCREMENTAL {
+        // Both count only before the first table, and in a file that is there already the second writes its first page, and
+        // syncs it, each time it is said. The pointer map that incremental vacuum keeps also lets SQLite jump along a large
+        // body's pages.
+        conn.execute_batch("PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL;")?;
+    }
     let cache_kib = if role == Role::Writer { 4096 } else { 1024 };
     conn.execute_batch(&format!(
-        "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
-         PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-{cache_kib};
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;
+         PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-{cache_kib};
          PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF; PRAGMA trusted_schema=OFF;"
     ))?;
     conn.set_prepared_statement_cache_capacity(64);
@@ -63,6 +70,23 @@ pub fn open_resting(path: &Path) -> Result<Connection> {
 mod tests {
     use super::*;
     use rusqlite::StatementStatus;
+
+    #[test]
+    fn opening_a_file_that_is_there_writes_nothing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (path, wal) = (dir.path().join("mail.db"), dir.path().join("mail.db-wal"));
+        let first = open(&path, Role::Writer).expect("made");
+        first.execute_batch("CREATE TABLE a(id INTEGER PRIMARY KEY)").expect("a table");
+        let length = || std::fs::metadata(&wal).expect("there").len();
+        let before = length();
+        for role in [Role::Writer, Role::Reader] {
+            let conn = open(&path, role).expect("opens");
+            let layout = ["page_size", "auto_vacuum"]
+                .map(|what| conn.pragma_query_value(None, what, |row| row.get::<_, i64>(0)).expect("a number"));
+            assert_eq!((layout, length()), ([4096, INCREMENTAL], before));
+        }
+        assert!(before > 0);
+    }
 
     #[test]
     fn a_statement_is_prepared_once_whatever_is_bound_to_it() {
