@@ -376,7 +376,9 @@ async fn run(
     let sessions = &house.gate.host.sessions;
     let patience = house.gate.host.config.load().limits.shutdown_seconds;
     supervisor::tell_stopping(patience, sessions.count());
-    info!(sessions = sessions.end_all(EndReason::Shutdown), "stopping");
+    // Not in the line of the log, which is not made when nobody wants it.
+    let ended = sessions.end_all(EndReason::Shutdown);
+    info!(sessions = ended, "stopping");
     tokio::select! {
         is_empty = sessions.wait_empty(patience) => {
             if !is_empty {
@@ -401,7 +403,8 @@ async fn open_page(house: &House, address: Option<SocketAddr>) -> Result<Option<
     let Some(address) = address else { return Ok(None) };
     let cannot = |error| failed(format!("cannot listen on {address} for metrics: {error}"));
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
-    info!(address = %listener.local_addr().map_err(cannot)?, "telling metrics");
+    let address = listener.local_addr().map_err(cannot)?;
+    info!(%address, "telling metrics");
     let (host, directory) = (house.gate.host.clone(), house.lmtp.rooms.directory.clone());
     let monitor = Arc::new(Monitor { host, directory, started: house.started });
     Ok(Some(tokio::spawn(monitor.serve(listener))))

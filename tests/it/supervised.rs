@@ -26,11 +26,16 @@ struct Manager {
 
 impl Manager {
     fn new() -> Manager {
+        Manager::with("")
+    }
+
+    /// Of a server with these tables in its configuration too.
+    fn with(more: &str) -> Manager {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
         let config = "data_dir = \"data\"\n[[listen]]\naddress = \"127.0.0.1:0\"\nsecurity = \"none\"\n\
                       [lmtp]\nsocket = \"lmtp.sock\"\n";
-        std::fs::write(at("pillarbox.toml"), config).expect("written");
+        std::fs::write(at("pillarbox.toml"), format!("{config}{more}")).expect("written");
         let told = UnixDatagram::bind(at("notify.sock")).expect("bound");
         told.set_read_timeout(Some(PATIENCE)).expect("set");
         let lmtp = UnixListener::bind(at("lmtp.sock")).expect("bound");
@@ -115,6 +120,18 @@ fn who_comes_while_the_server_is_started_again_waits_and_is_served() {
     }
     assert!(lmtp_greeting(&mut mail).starts_with("220 "));
     signal(&server, "-TERM");
+    assert!(server.wait().expect("ended").success());
+}
+
+#[test]
+fn a_server_that_logs_next_to_nothing_ends_its_sessions_all_the_same() {
+    let manager = Manager::with("[log]\nlevel = \"error\"\n");
+    let mut server = manager.start();
+    manager.wait_for("READY=1");
+    let mut client = manager.connect();
+    assert!(greeting(&mut client).starts_with("* OK "));
+    signal(&server, "-TERM");
+    assert!(greeting(&mut client).starts_with("* BYE [UNAVAILABLE]"));
     assert!(server.wait().expect("ended").success());
 }
 
