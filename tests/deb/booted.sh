@@ -228,12 +228,21 @@ knocking inside dpkg -i /root/pillarbox-1.0.1-1.deb
 runs_anew "$pid" || fail "the old server still runs"
 is "the mail is there" "$(client count correct-horse)" 2
 
+echo "--- upgrade to what cannot use the configuration"
+pid=$(show MainPID)
+echo "[nonsense]" >> "$root/etc/pillarbox/pillarbox.toml"
+inside dpkg -i /root/pillarbox-1.0.1-1.deb > "$scene/told" 2>&1 || { cat "$scene/told"; fail "the package is half done"; }
+grep -q "unknown table \[nonsense\]" "$scene/told" && grep -q "the old server goes on" "$scene/told" || { cat "$scene/told"; fail "it is not said"; }
+is "the old server goes on" "$(show MainPID) $(client count correct-horse)" "$pid 2"
+cp "$scene/fine" "$root/etc/pillarbox/pillarbox.toml"
+
 echo "--- stop, remove, purge"
 inside systemctl stop pillarbox.service pillarbox.socket
 is "it stopped by itself" "$(show Result) $(show ExecMainStatus)" "success 0"
 inside systemctl start pillarbox
 inside dpkg -r pillarbox
 is "nothing runs" "$(inside systemctl list-units --no-legend 'pillarbox*')" ""
+is "nothing is left of the run" "$(inside ls /run | grep pillarbox || true)" ""
 inside dpkg -i /root/pillarbox-1.0.1-1.deb
 is "installed anew, the mail is there" "$(client count correct-horse)" 2
 client deliver "/proc/$(init)/root/run/pillarbox/lmtp.sock"
