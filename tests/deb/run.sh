@@ -40,7 +40,7 @@ log_in() { # the first connection starts the server, as systemd would
   told=$(python3 - "$1" "$2" <<'PYTHON'
 import imaplib, ssl, sys, time
 context = ssl._create_unverified_context()
-for left in range(100, -1, -1):
+for left in range(1200, -1, -1):
     try:
         client = imaplib.IMAP4_SSL("localhost", 993, ssl_context=context)
         break
