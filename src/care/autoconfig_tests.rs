@@ -52,15 +52,17 @@ impl Element {
             attributes.insert(key.to_owned(), plain(value)?);
             words = behind.trim_start();
         }
-        while !is_empty {
-            let at = rest.find('<').ok_or("an element without an end")?;
-            text.push_str(&plain(&rest[..at])?);
-            *rest = &rest[at..];
-            if let Some(behind) = rest.strip_prefix("</") {
-                *rest = behind.strip_prefix(name).and_then(|rest| rest.strip_prefix('>')).ok_or("another end")?;
-                break;
+        if !is_empty {
+            loop {
+                let at = rest.find('<').ok_or("an element without an end")?;
+                text.push_str(&plain(&rest[..at])?);
+                *rest = &rest[at..];
+                if let Some(behind) = rest.strip_prefix("</") {
+                    *rest = behind.strip_prefix(name).and_then(|rest| rest.strip_prefix('>')).ok_or("another end")?;
+                    break;
+                }
+                children.push(Element::next(rest)?);
             }
-            children.push(Element::next(rest)?);
         }
         if !children.is_empty() && !text.trim().is_empty() {
             return Err(format!("text between elements: {text}"));
