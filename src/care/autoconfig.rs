@@ -67,6 +67,11 @@ impl Service {
         Ok(Service { name: domain.clone(), domain, imap, smtp })
     }
 
+    /// Whether people of this domain may log in with what stands before the @.
+    pub fn is_login_short(&self, config: &Config) -> bool {
+        config.login.default_domain.eq_ignore_ascii_case(&self.domain)
+    }
+
     /// All files, each with where it belongs.
     pub fn files(&self) -> Vec<Published> {
         let domain = &self.domain;
@@ -132,7 +137,8 @@ impl Service {
         xml
     }
 
-    /// The plain old XML answer of Autodiscover. The address is the log-in name, so one answer serves everybody.
+    /// The plain old XML answer of Autodiscover ([MS-OXDSCLI] §2.2.4). It has no LoginName, so that one answer serves
+    /// everybody: Thunderbird logs in with the address then, Outlook with what stands before its @ (see `is_login_short`).
     fn outlook(&self) -> String {
         let mut xml = String::from(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
@@ -148,9 +154,11 @@ impl Service {
                     "      <Protocol>\n        <Type>{kind}</Type>\n        <Server>{}</Server>\n        \
                      <Port>{}</Port>\n        <DomainRequired>off</DomainRequired>\n        <SPA>off</SPA>\n        \
                      <SSL>on</SSL>\n        <Encryption>{encryption}</Encryption>\n        \
-                     <AuthRequired>on</AuthRequired>\n      </Protocol>\n",
+                     <AuthRequired>on</AuthRequired>\n{}      </Protocol>\n",
                     escaped(&door.host),
-                    door.port
+                    door.port,
+                    // That sending takes the password of reading.
+                    if kind == "SMTP" { "        <UsePOPAuth>on</UsePOPAuth>\n" } else { "" }
                 );
             }
         }
@@ -285,114 +293,4 @@ fn uuid(text: &str) -> String {
     let hash = blake3::hash(text.as_bytes()).to_hex().to_uppercase();
     // Version 8 is the one of one's own making.
     format!("{}-{}-8{}-8{}-{}", &hash[..8], &hash[8..12], &hash[13..16], &hash[17..20], &hash[20..32])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config() -> Config {
-        let mut config = Config::default();
-        config.clients.imap_host = "imap.example.org".into();
-        config.clients.smtp_host = "smtp.example.org:587".into();
-        config
-    }
-
-    fn text(service: &Service, file: &str) -> String {
-        service.files().into_iter().find(|published| published.file == file).expect("published").text
-    }
-
-    /// Elements open and close in order, and nothing stands about that must not: enough to call XML well-formed.
-    fn is_well_formed(xml: &str) -> bool {
-        let mut open: Vec<String> = Vec::new();
-        let mut rest = xml;
-        while let Some(at) = rest.find('<') {
-            let text = &rest[..at];
-            let is_text = !text.contains('>') && text.split('&').skip(1).all(|tail| tail.contains(';'));
-            let Some(end) = rest[at..].find('>') else { return false };
-            let tag = &rest[at + 1..at + end];
-            rest = &rest[at + end + 1..];
-            if !is_text {
-                return false;
-            }
-            match tag.chars().next() {
-                Some('?' | '!') => {}
-                Some('/') if open.pop().as_deref() != Some(&tag[1..]) => return false,
-                Some('/') => {}
-                _ if tag.ends_with('/') => {}
-                _ => open.push(tag.split_whitespace().next().unwrap_or("").to_owned()),
-            }
-        }
-        open.is_empty() && rest.trim().is_empty()
-    }
-
-    #[test]
-    fn tls_from_the_first_octet_comes_first_and_clear_text_never() {
-        let service = Service::of(&config(), "Example.ORG.").expect("a service");
-        assert_eq!(service.domain, "example.org");
-        let ports: Vec<(u16, bool)> = service.imap.iter().map(|door| (door.port, door.is_implicit_tls)).collect();
-        assert_eq!(ports, [(993, true), (143, false)]);
-        let xml = text(&service, "config-v1.1.xml");
-        assert!(xml.find(">993<") < xml.find(">143<"), "{xml}");
-        let mut clear = config();
-        clear.listen.iter_mut().for_each(|listen| listen.security = Security::None);
-        assert!(Service::of(&clear, "example.org").is_err());
-        assert!(Service::of(&Config::default(), "example.org").is_err_and(|text| text.contains("imap_host")));
-        for bad in ["", "example", "exa mple.org", "a..b", "-a.org", "ä.org", "a.org/x"] {
-            assert!(Service::of(&config(), bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn every_file_is_well_formed_whatever_the_names() {
-        let mut service = Service::of(&config(), "example.org").expect("a service");
-        service.name = "Müller & Söhne <\"mail\"> 'x' \u{1}".into();
-        service.imap[0].host = "a&b<c>.example.org".into();
-        for published in service.files().iter().filter(|published| published.file != "records.zone") {
-            assert!(is_well_formed(&published.text), "{}:\n{}", published.file, published.text);
-            assert!(!published.text.contains('\u{1}'));
-        }
-        assert!(text(&service, "config-v1.1.xml").contains("Müller &amp; Söhne &lt;&quot;mail&quot;&gt;"));
-        for broken in ["<a>", "<a></b>", "<a>&</a>", "<a>x</a>y", "<a"] {
-            assert!(!is_well_formed(broken), "{broken}");
-        }
-    }
-
-    #[test]
-    fn records_say_what_is_there_and_what_is_not() {
-        let service = Service::of(&config(), "example.org").expect("a service");
-        let zone = text(&service, "records.zone");
-        for line in [
-            "_imaps._tcp.example.org. 3600 IN SRV 0 1 993 imap.example.org.\n",
-            "_imap._tcp.example.org. 3600 IN SRV 10 1 143 imap.example.org.\n",
-            "_submissions._tcp.example.org. 3600 IN SRV 0 0 0 .\n",
-            "_submission._tcp.example.org. 3600 IN SRV 10 1 587 smtp.example.org.\n",
-            "_pop3._tcp.example.org. 3600 IN SRV 0 0 0 .\n",
-        ] {
-            assert!(zone.contains(line), "{line}{zone}");
-        }
-        // Without a word about sending, nothing is said of it, and no profile is made that could not send.
-        let mut config = config();
-        config.clients.smtp_host.clear();
-        let service = Service::of(&config, "example.org").expect("a service");
-        assert!(!text(&service, "records.zone").contains("_submission"));
-        assert!(service.files().iter().all(|published| published.file != "mail.mobileconfig"));
-    }
-
-    #[test]
-    fn a_profile_made_again_is_the_same_profile() {
-        let service = Service::of(&config(), "example.org").expect("a service");
-        assert_eq!(text(&service, "mail.mobileconfig"), text(&service, "mail.mobileconfig"));
-        let id = uuid("account example.org");
-        assert!(id.len() == 36 && id.split('-').map(str::len).eq([8, 4, 4, 4, 12]), "{id}");
-        assert_ne!(id, uuid("profile example.org"));
-    }
-
-    #[test]
-    fn files_are_written_where_asked() {
-        let home = tempfile::tempdir().expect("a folder");
-        let service = Service::of(&config(), "example.org").expect("a service");
-        write(&service.files(), &home.path().join("a/b")).expect("written");
-        assert_eq!(std::fs::read_dir(home.path().join("a/b")).expect("there").count(), 4);
-    }
 }

@@ -15,6 +15,8 @@ pub mod undelete;
 pub mod verify;
 
 #[cfg(test)]
+mod autoconfig_tests;
+#[cfg(test)]
 mod backup_tests;
 #[cfg(test)]
 mod restore_tests;

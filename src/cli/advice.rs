@@ -71,6 +71,13 @@ pub(super) fn autoconfig(line: AutoconfigLine) -> Result<(), Failure> {
             say("");
         }
     }
+    if !service.is_login_short(&config) {
+        say(&format!(
+            "Outlook logs in with what stands before the @ unless the web server adds a <LoginName> with the address: set \
+             login.default_domain = \"{}\", and both are the same",
+            service.domain
+        ));
+    }
     if service.smtp.is_empty() {
         say("say in [clients] smtp_host how people send; without it some programs cannot use these files");
     }

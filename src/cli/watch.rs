@@ -76,7 +76,9 @@ pub(super) fn who(asked: Who) -> Result<(), Failure> {
         ask(&config, &Request::Who { user: asked.user }, |glance| say(&glance.json()))?;
         return Ok(());
     }
-    table(&HEAD, &glances(&config, asked.user)?.iter().map(|glance| row(glance, "")).collect::<Vec<_>>());
+    // What moved is known from the second look on, and here is only one.
+    let head = &HEAD[..HEAD.len() - 1];
+    table(head, &glances(&config, asked.user)?.iter().map(|glance| row(glance, "")).collect::<Vec<_>>());
     Ok(())
 }
 

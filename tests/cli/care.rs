@@ -137,6 +137,12 @@ fn autoconfig_writes_its_files_or_says_what_is_missing() {
         assert_eq!(site.run(&format!("autoconfig example.org --print {name}")).stdout, file);
         assert!(site.run("autoconfig example.org").stdout.contains(&file), "{name}");
     }
+    assert!(written.stdout.contains("set login.default_domain = \"example.org\""), "{}", written.stdout);
+    site.configure(&format!(
+        "{tls}[clients]\nimap_host = \"imap.example.org\"\n[login]\ndefault_domain = \"example.org\"\n"
+    ));
+    let short = site.run(&words).stdout;
+    assert!(!short.contains("Outlook") && short.contains("say in [clients] smtp_host"), "{short}");
     let unknown = site.run("autoconfig example.org --print mail.xml");
     assert!(unknown.code == Some(1) && unknown.stderr.contains("records.zone"), "{}", unknown.stderr);
     assert_eq!(site.run("autoconfig example").code, Some(1), "that is no domain");

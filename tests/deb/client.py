@@ -5,7 +5,7 @@ usage: client.py tour PASSWORD         everything a first day needs, over TLS an
        client.py keep PASSWORD SUBJECT appends a message to INBOX
        client.py count PASSWORD [USER] says how many messages are in INBOX
        client.py certificate           says which certificate the server shows
-       client.py knock                 connects again and again until its input ends, and says how often
+       client.py knock                 connects again and again until its input ends: says that it does, and then how often
        client.py deliver SOCKET        delivers one message by LMTP
 """
 import imaplib
@@ -81,6 +81,8 @@ def knock():
                     greeting = stream.recv(1000)
             # Who was let in just before a stop is told so, and comes again; nobody is turned away without a word.
             assert greeting.startswith((b"* OK ", b"* BYE [UNAVAILABLE]")), greeting
+        if not times:
+            print("somebody connects", flush=True)
         times += 1
         slowest = max(slowest, time.monotonic() - began)
     print(f"{times} times, {slowest:.2f} s at most")

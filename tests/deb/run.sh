@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the Debian package and plays its life in a fresh Debian 12: install, use, upgrade, remove, purge.
-# Needs root, debootstrap, cargo-deb, python3 and systemd-socket-activate; without one of them it says so and ends with 77.
+# Needs root that may mount and make namespaces, a mirror of Debian's, debootstrap, cargo-deb, python3 and
+# systemd-socket-activate; without one of them it says so and ends with 77, which is no failure.
 # usage: tests/deb/run.sh [PROFILE]   (release unless told; dev packs what cargo build made)
 # PILLARBOX_DEBIAN=FOLDER keeps the fresh Debian there for the next time.
 set -euo pipefail
@@ -10,12 +11,14 @@ profile=${1:-release}
 need debootstrap cargo-deb python3 systemd-socket-activate unshare ip
 
 if [ -z "${PILLARBOX_DEB_INSIDE:-}" ]; then
-  pack "$profile"
   scene=$(mktemp -d)
+  trap 'code=$?; rm -rf --one-file-system "$scene"; verdict $code' EXIT
+  unshare --net --mount sh -c 'ip link set lo up && mount --bind /proc "$0"' "$scene" || skip "no namespaces can be made here"
+  fresh "$scene/fresh"
+  pack "$profile"
   debian "$scene/debian"
   # A network of its own, so that ports 143 and 993 are free and nothing is heard outside.
   PILLARBOX_DEB_INSIDE=$scene/debian unshare --net --mount "$0" "$profile"
-  rm -rf --one-file-system "$scene"
   exit
 fi
 
@@ -37,7 +40,7 @@ log_in() { # the first connection starts the server, as systemd would
   told=$(python3 - "$1" "$2" <<'PYTHON'
 import imaplib, ssl, sys, time
 context = ssl._create_unverified_context()
-for left in range(100, -1, -1):
+for left in range(1200, -1, -1):
     try:
         client = imaplib.IMAP4_SSL("localhost", 993, ssl_context=context)
         break
