@@ -3,9 +3,13 @@
 
 use crate::server::Server;
 use crate::transfer::{PASSWORD, Session, by_imap, liar, path, run, server, told, write};
-use std::net::TcpListener;
+use pillarbox::auth::{ChannelBindings, certificate};
+use pillarbox::transfer::imap::link::{Key, Link};
+use pillarbox::types::Secret;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use tokio_rustls::rustls::StreamOwned;
 
 /// A command of the program that is left to itself.
 fn begin(server: &Server, arguments: &[&str]) -> Child {
@@ -242,4 +246,41 @@ fn a_source_is_opened_with_a_proof_or_with_a_token() {
     let (code, said) = pull(&["--token-stdin"], b"two words");
     assert!(code == 1 && said.contains("that is no access token"), "{said}");
     assert!(!source.log().contains(&good[good.len() - 40..]), "no token in the log");
+}
+
+#[test]
+fn a_log_in_is_bound_to_the_tls_connection_it_goes_over() {
+    let source = server(&["ada"]);
+    // The number of the log-in, counted from one, and how it went.
+    let logged = |number: usize, how: &str| {
+        let ended = source.log_with(&format!("session ended session={number} "));
+        let of_session = format!("session{{number={number} ");
+        let line = ended.lines().find(|line| line.contains("logged in") && line.contains(&of_session));
+        assert!(line.is_some_and(|line| line.ends_with(&format!("how=\"{how}\""))), "{number}: {ended}");
+    };
+    let log_in = |change: fn(&mut ChannelBindings)| {
+        let tcp = TcpStream::connect(&source.addresses().tls).expect("connected");
+        let mut stream = StreamOwned::new(source.trust().connection().expect("a client"), tcp);
+        stream.conn.complete_io(&mut stream.sock).expect("hands are shaken");
+        // RFC 9266 §2
+        let exported = stream.conn.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[]));
+        let shown = stream.conn.peer_certificates().and_then(<[_]>::first).expect("a certificate");
+        let tls_server_end_point = certificate::end_point_hash(shown);
+        let mut bindings = ChannelBindings { tls_exporter: exported.ok(), tls_server_end_point };
+        change(&mut bindings);
+        let mut link = Link::begin(Box::new(stream), false, bindings).expect("greeted");
+        link.log_in("ada", &Key::Password(Secret::new(PASSWORD)))
+    };
+    log_in(|_| {}).expect("by what TLS 1.3 exports");
+    logged(1, "SCRAM-SHA-256-PLUS");
+    log_in(|bindings| bindings.tls_exporter = None).expect("by the certificate");
+    logged(2, "SCRAM-SHA-256-PLUS");
+    // What the one end knows is not what the other does: no proof. The password is shown then, as it is to servers that
+    // have nothing but a hash of it; the certificate says who they are.
+    log_in(|bindings| (bindings.tls_exporter, bindings.tls_server_end_point) = (Some([1; 32]), Some(vec![2; 32])))
+        .expect("by the password");
+    logged(3, "password");
+    assert_eq!(source.log().matches("another channel binding").count(), 1, "it knew the type, so no other is tried");
+    log_in(|bindings| *bindings = ChannelBindings::default()).expect("as one that cannot bind");
+    logged(4, "SCRAM-SHA-256");
 }

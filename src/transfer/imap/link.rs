@@ -4,8 +4,8 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use super::answer::{self, Ending, Token};
-use crate::auth::client::{self, ScramClient};
-use crate::auth::sasl_base64;
+use crate::auth::client::{self, Bound, ScramClient};
+use crate::auth::{ChannelBindings, sasl_base64};
 use crate::transfer::Stopped;
 use crate::types::Secret;
 use crate::wire::write;
@@ -39,6 +39,8 @@ pub struct Link {
     capabilities: Vec<String>,
     /// The server knew who was there without being told (RFC 3501 §7.1.4).
     is_logged_in: bool,
+    /// What both ends know of the TLS connection; nothing without TLS.
+    bindings: ChannelBindings,
 }
 
 /// One untagged answer.
@@ -66,9 +68,9 @@ type Reply<'a> = dyn FnMut(usize, &[u8]) -> Result<Vec<u8>, Stopped> + 'a;
 
 impl Link {
     /// Begins a session; `is_greeted`: the greeting was read before, on the way to TLS.
-    pub fn begin(stream: Box<dyn Wire>, is_greeted: bool) -> Result<Link, Stopped> {
+    pub fn begin(stream: Box<dyn Wire>, is_greeted: bool, bindings: ChannelBindings) -> Result<Link, Stopped> {
         let stream = BufReader::with_capacity(PIECE_BYTES, stream);
-        let mut link = Link { stream, tag: 0, capabilities: Vec::new(), is_logged_in: false };
+        let mut link = Link { stream, tag: 0, capabilities: Vec::new(), is_logged_in: false, bindings };
         if !is_greeted {
             let line = link.line()?;
             link.is_logged_in = line.starts_with(b"* PREAUTH");
@@ -118,8 +120,7 @@ impl Link {
 
     /// The best way first that the server offers.
     fn show_password(&mut self, user: &str, password: &Secret) -> Result<Ended, Stopped> {
-        if self.has("AUTH=SCRAM-SHA-256") {
-            let ended = self.prove_password(user, password)?;
+        if let Some(ended) = self.prove_password(user, password)? {
             // Servers offer it for all users and may have kept no more than a hash of some.
             if ended.is_ok || !self.has("AUTH=PLAIN") {
                 return Ok(ended);
@@ -134,15 +135,49 @@ impl Link {
         self.command(&[b"LOGIN", &user, &password], &mut no_octets, &mut |_| Ok(()))
     }
 
-    fn prove_password(&mut self, user: &str, password: &Secret) -> Result<Ended, Stopped> {
+    /// `None`: the server knows no way on which the password is not shown.
+    fn prove_password(&mut self, user: &str, password: &Secret) -> Result<Option<Ended>, Stopped> {
+        let bindings = self.bindings.clone();
+        if self.has("AUTH=SCRAM-SHA-256-PLUS") && bindings.are_there() {
+            // RFC 5802 §6: one who can bind, and is offered it, does.
+            let mut last = None;
+            for (kind, data) in bindings.types() {
+                let (ended, is_known) = self.prove("SCRAM-SHA-256-PLUS", (user, password), Bound::To(kind, data))?;
+                last = Some(ended);
+                // Which types a server knows is nowhere told: one that refuses before it has said anything may know another.
+                if is_known {
+                    break;
+                }
+            }
+            return Ok(last);
+        }
+        if !self.has("AUTH=SCRAM-SHA-256") {
+            return Ok(None);
+        }
+        let bound = if bindings.are_there() { Bound::NotOffered } else { Bound::Unknown };
+        Ok(Some(self.prove("SCRAM-SHA-256", (user, password), bound)?.0))
+    }
+
+    /// One exchange; also whether the server took the client's first message.
+    fn prove(
+        &mut self,
+        mechanism: &str,
+        (user, password): (&str, &Secret),
+        bound: Bound<'_>,
+    ) -> Result<(Ended, bool), Stopped> {
         let mut octets = [0; 18];
         getrandom::fill(&mut octets).map_err(|error| Stopped::Outside(format!("no random octets: {error}")))?;
-        let mut scram = ScramClient::new(user, password, sasl_base64::encode(&octets));
-        let mut is_proven = false;
+        let mut scram = ScramClient::new(user, password, sasl_base64::encode(&octets), bound);
+        let (mut is_taken, mut is_proven) = (false, false);
         let liar = || Stopped::Outside("the server could not prove that it knows the password".into());
-        let ended = self.authenticate("SCRAM-SHA-256", &mut |round, challenge| match round {
+        let ended = self.authenticate(mechanism, &mut |round, challenge| match round {
             0 => Ok(scram.first()),
-            1 => scram.answer(challenge).ok_or_else(|| unexpected(challenge)),
+            // RFC 5802 §7: server-error, after which the exchange is over.
+            _ if challenge.starts_with(b"e=") => Ok(Vec::new()),
+            1 => {
+                is_taken = true;
+                scram.answer(challenge).ok_or_else(|| unexpected(challenge))
+            }
             // RFC 5802 §3: who does not know the password cannot play the server.
             _ if scram.is_proven(challenge) => {
                 is_proven = true;
@@ -150,7 +185,7 @@ impl Link {
             }
             _ => Err(liar()),
         })?;
-        if ended.is_ok && !is_proven { Err(liar()) } else { Ok(ended) }
+        if ended.is_ok && !is_proven { Err(liar()) } else { Ok((ended, is_taken)) }
     }
 
     fn show_token(&mut self, user: &str, token: &Secret) -> Result<Ended, Stopped> {
