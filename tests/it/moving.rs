@@ -6,6 +6,7 @@ use crate::transfer::{PASSWORD, Session, by_imap, liar, path, run, server, told,
 use pillarbox::auth::{ChannelBindings, certificate};
 use pillarbox::transfer::imap::link::{Key, Link};
 use pillarbox::types::Secret;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ fn begin(server: &Server, arguments: &[&str]) -> Child {
         .spawn()
         .expect("started");
     let mut input = process.stdin.take().expect("piped");
-    std::io::Write::write_all(&mut input, PASSWORD.as_bytes()).expect("written");
+    input.write_all(PASSWORD.as_bytes()).expect("written");
     process
 }
 
@@ -70,8 +71,8 @@ fn an_interrupted_import_says_so_and_a_piped_one_writes_plain_lines() {
     }
     let mut import = begin(&server, &["import", "maildir", "ada", path(&root)]);
     // Its first line: a message with a NUL was sent, so it listens for the interrupt.
-    let mut output = std::io::BufReader::new(import.stdout.take().expect("piped"));
-    std::io::BufRead::read_line(&mut output, &mut String::new()).expect("a line");
+    let mut output = BufReader::new(import.stdout.take().expect("piped"));
+    output.read_line(&mut String::new()).expect("a line");
     let interrupt = Command::new("kill").args(["-INT", &import.id().to_string()]).status();
     assert!(interrupt.expect("kill is there").success());
     drop(output);
@@ -283,4 +284,52 @@ fn a_log_in_is_bound_to_the_tls_connection_it_goes_over() {
     assert_eq!(source.log().matches("another channel binding").count(), 1, "it knew the type, so no other is tried");
     log_in(|bindings| *bindings = ChannelBindings::default()).expect("as one that cannot bind");
     logged(4, "SCRAM-SHA-256");
+}
+
+/// A server that gives 201 messages, and the last of them only when it was asked for all. It gives and ends the answers the
+/// other way round than they were asked for.
+fn answers_last_first(listener: &TcpListener) -> std::io::Result<()> {
+    let (mut stream, _) = listener.accept()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    stream.write_all(b"* OK hi\r\n")?;
+    let sizes = (1..=201).map(|uid| format!("* {uid} FETCH (UID {uid} RFC822.SIZE 16)\r\n")).collect::<String>();
+    for answer in [
+        "* CAPABILITY IMAP4rev1\r\np1 OK\r\n",
+        "p2 OK\r\n",
+        "* CAPABILITY IMAP4rev1\r\np3 OK\r\n",
+        "* LIST () \"/\" INBOX\r\np4 OK\r\n",
+        "p5 OK\r\n",
+        "* OK [UIDVALIDITY 7] x\r\np6 OK\r\n",
+        &format!("{sizes}p7 OK\r\n"),
+    ] {
+        lines.next().transpose()?;
+        stream.write_all(answer.as_bytes())?;
+    }
+    let asked = [lines.next().transpose()?, lines.next().transpose()?];
+    for asked in asked.into_iter().flatten().rev() {
+        let (tag, uids) = asked.split_once(" UID FETCH ").expect("messages are asked for");
+        let uids = uids.split_once(' ').map_or(uids, |(uids, _)| uids);
+        let (first, last) = uids.split_once(':').unwrap_or((uids, uids));
+        for uid in first.parse().expect("a UID")..=last.parse::<u32>().expect("a UID") {
+            let message = format!("Subject: {uid:03}\r\n\r\n");
+            let date = "01-Jan-2020 00:00:00 +0000";
+            let head = format!("* {uid} FETCH (UID {uid} FLAGS () INTERNALDATE \"{date}\" BODY[] ");
+            write!(stream, "{head}{{{}}}\r\n{message})\r\n", message.len())?;
+        }
+        write!(stream, "{tag} OK\r\n")?;
+    }
+    lines.next().transpose()?;
+    stream.write_all(b"* BYE\r\np10 OK\r\n")
+}
+
+#[test]
+fn a_source_is_asked_for_more_before_it_has_answered() {
+    let target = server(&["ada"]);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    let source = std::thread::spawn(move || answers_last_first(&listener));
+    let (code, said) = run(&target, &by_imap("ada", ("127.0.0.1", &port), "none", "x"));
+    assert!(code == 0 && said.contains("taken: 201 messages in 1 mailbox") && !said.contains("not taken"), "{said}");
+    source.join().expect("no panic").expect("it was spoken to, to the end");
 }

@@ -41,7 +41,13 @@ pub struct Link {
     is_logged_in: bool,
     /// What both ends know of the TLS connection; nothing without TLS.
     bindings: ChannelBindings,
+    /// Ends of commands that came while that of another was waited for.
+    early: Vec<(String, Ended)>,
 }
+
+/// A command whose answer was not heard yet.
+#[derive(Debug)]
+pub struct Begun(String);
 
 /// One untagged answer.
 #[derive(Debug)]
@@ -70,7 +76,8 @@ impl Link {
     /// Begins a session; `is_greeted`: the greeting was read before, on the way to TLS.
     pub fn begin(stream: Box<dyn Wire>, is_greeted: bool, bindings: ChannelBindings) -> Result<Link, Stopped> {
         let stream = BufReader::with_capacity(PIECE_BYTES, stream);
-        let mut link = Link { stream, tag: 0, capabilities: Vec::new(), is_logged_in: false, bindings };
+        let (capabilities, early) = (Vec::new(), Vec::new());
+        let mut link = Link { stream, tag: 0, capabilities, is_logged_in: false, bindings, early };
         if !is_greeted {
             let line = link.line()?;
             link.is_logged_in = line.starts_with(b"* PREAUTH");
@@ -251,6 +258,27 @@ impl Link {
         self.until_tagged(&tag, octets, each)
     }
 
+    /// Sends a command in one line; others may be sent before [`Link::hear`] is told its answer (RFC 3501 §5.5).
+    pub fn begin_command(&mut self, words: &[&[u8]]) -> Result<Begun, Stopped> {
+        self.tag += 1;
+        let tag = format!("p{}", self.tag);
+        self.send(&[tag.as_bytes(), b" ", &words.join(&b' '), b"\r\n"].concat())?;
+        Ok(Begun(tag))
+    }
+
+    /// Hears the answer to a command to its end; of others that were sent, what comes before that.
+    pub fn hear(
+        &mut self,
+        begun: Begun,
+        octets: &mut Octets<'_>,
+        each: &mut dyn FnMut(Untagged) -> Result<(), Stopped>,
+    ) -> Result<Ended, Stopped> {
+        match self.early.iter().position(|(tag, _)| *tag == begun.0) {
+            Some(at) => Ok(self.early.swap_remove(at).1),
+            None => self.until_tagged(&begun.0, octets, each),
+        }
+    }
+
     fn until_tagged(
         &mut self,
         tag: &str,
@@ -262,7 +290,10 @@ impl Link {
             if let Some(ended) = tagged(&line, tag) {
                 return Ok(ended);
             }
-            let Some(text) = line.strip_prefix(b"* ") else { return Err(unexpected(&line)) };
+            let Some(text) = line.strip_prefix(b"* ") else {
+                self.early.push(self.other_end(&line, tag).ok_or_else(|| unexpected(&line))?);
+                continue;
+            };
             if has_tokens(text) {
                 let tokens = self.tokens(text.to_vec(), octets)?;
                 each(Untagged::Tokens(tokens))?;
@@ -275,6 +306,17 @@ impl Link {
                 each(Untagged::Text(text.to_vec()))?;
             }
         }
+    }
+
+    /// The end of a command that was sent after the one that is waited for: some servers do several at once.
+    fn other_end(&self, line: &[u8], awaited: &str) -> Option<(String, Ended)> {
+        let number = |tag: &str| tag.strip_prefix('p')?.parse::<u64>().ok();
+        let end = line.iter().position(|octet| *octet == b' ')?;
+        let tag = std::str::from_utf8(&line[..end]).ok()?;
+        let is_later = (number(awaited)? + 1..=self.tag).contains(&number(tag)?);
+        let is_known = self.early.iter().any(|(known, _)| known == tag);
+        let ended = tagged(line, tag).filter(|_| is_later && !is_known)?;
+        Some((tag.to_owned(), ended))
     }
 
     /// The whole of an answer that began with this line.
