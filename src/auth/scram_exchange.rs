@@ -26,14 +26,17 @@ impl ChannelBindings {
         self.tls_exporter.is_some() || self.tls_server_end_point.is_some()
     }
 
+    /// What there is to bind to, the best first: each type's registered name and its data.
+    // tls-unique, the default of RFC 5802 §6.1, is unsound without care (RFC 7677 §4) and gone in TLS 1.3.
+    pub fn types(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let exporter = self.tls_exporter.as_ref().map(|octets| ("tls-exporter", octets.as_slice()));
+        let end_point = self.tls_server_end_point.as_deref().map(|octets| ("tls-server-end-point", octets));
+        exporter.into_iter().chain(end_point)
+    }
+
     /// The data of a type by its registered name.
     fn of(&self, name: &[u8]) -> Option<&[u8]> {
-        match name {
-            b"tls-exporter" => self.tls_exporter.as_ref().map(|octets| octets.as_slice()),
-            b"tls-server-end-point" => self.tls_server_end_point.as_deref(),
-            // tls-unique, the default of RFC 5802 §6.1, is unsound without care (RFC 7677 §4) and gone in TLS 1.3.
-            _ => None,
-        }
+        self.types().find(|(kind, _)| kind.as_bytes() == name).map(|(_, data)| data)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `pillarbox autoconfig`: the files and DNS records in which mail programs look for a domain's servers, so that people
 //! type an address and a password and nothing else. TLS from the first octet is put first everywhere (RFC 8314 §3.3).
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 
 use super::files;
@@ -25,6 +25,27 @@ pub struct Door {
     pub port: u16,
     /// TLS from the first octet; else STARTTLS.
     pub is_implicit_tls: bool,
+}
+
+/// An SRV record (RFC 6186 §3, RFC 8314 §5.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceRecord {
+    /// Without a dot at its end.
+    pub name: String,
+    pub priority: u16,
+    /// `None`: this is not offered.
+    pub door: Option<Door>,
+}
+
+impl fmt::Display for ServiceRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}. 3600 IN SRV ", self.name)?;
+        match &self.door {
+            Some(door) => write!(f, "{} 1 {} {}.", self.priority, door.port, door.host),
+            // RFC 2782: a lone "." says so.
+            None => f.write_str("0 0 0 ."),
+        }
+    }
 }
 
 /// A file that is published.
@@ -210,26 +231,29 @@ impl Service {
     }
 
     /// Records for a zone file. A single dot says that a service is not offered (RFC 6186 §3.4).
-    fn records(&self) -> String {
-        let domain = &self.domain;
-        let mut zone = format!("; Where mail programs find the servers of {domain} (RFC 6186, RFC 8314).\n");
+    /// The SRV records of what is offered, and those that say what is not. Of a service that nobody said anything about
+    /// there is none.
+    pub fn service_records(&self) -> Vec<ServiceRecord> {
         let doors = |doors: &[Door], is_implicit_tls: bool| -> Option<Door> {
             doors.iter().find(|door| door.is_implicit_tls == is_implicit_tls).cloned()
         };
-        let services = [
-            ("_imaps", doors(&self.imap, true), 0),
-            ("_imap", doors(&self.imap, false), 10),
-            ("_submissions", doors(&self.smtp, true), 0),
-            ("_submission", doors(&self.smtp, false), 10),
-        ];
-        for (service, door, priority) in services {
-            let is_unknown = service.starts_with("_submission") && self.smtp.is_empty();
-            let line = match door {
-                Some(door) => format!("{priority} 1 {} {}.", door.port, door.host),
-                None if is_unknown => continue,
-                None => "0 0 0 .".to_owned(),
-            };
-            let _ = writeln!(zone, "{service}._tcp.{domain}. 3600 IN SRV {line}");
+        let mut services = vec![("_imaps", doors(&self.imap, true), 0), ("_imap", doors(&self.imap, false), 10)];
+        if !self.smtp.is_empty() {
+            services.push(("_submissions", doors(&self.smtp, true), 0));
+            services.push(("_submission", doors(&self.smtp, false), 10));
+        }
+        let name = |service: &str| format!("{service}._tcp.{}", self.domain);
+        services
+            .into_iter()
+            .map(|(service, door, priority)| ServiceRecord { name: name(service), priority, door })
+            .collect()
+    }
+
+    fn records(&self) -> String {
+        let domain = &self.domain;
+        let mut zone = format!("; Where mail programs find the servers of {domain} (RFC 6186, RFC 8314).\n");
+        for record in self.service_records() {
+            let _ = writeln!(zone, "{record}");
         }
         let _ = writeln!(zone, "_pop3s._tcp.{domain}. 3600 IN SRV 0 0 0 .");
         let _ = writeln!(zone, "_pop3._tcp.{domain}. 3600 IN SRV 0 0 0 .");

@@ -1,12 +1,13 @@
 //! `pillarbox doctor` and `pillarbox autoconfig`: nothing is changed by the one, and files are written by the other.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::{Failure, Place, say};
 use crate::care::autoconfig::{self, Service};
-use crate::care::doctor::Weight;
+use crate::care::doctor::{self, Weight};
 use crate::server;
 
 #[derive(Debug, Args)]
@@ -14,6 +15,9 @@ pub(super) struct DoctorLine {
     /// The name mail programs connect to, if the configuration does not say it
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
+    /// Ask this name server for the DNS records, and not the one this machine asks
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    nameserver: Option<SocketAddr>,
     #[command(flatten)]
     place: Place,
 }
@@ -33,7 +37,13 @@ pub(super) struct AutoconfigLine {
 }
 
 pub(super) fn doctor(line: DoctorLine) -> Result<(), Failure> {
-    let finds = server::doctor::examine(&line.place.config, line.host.as_deref());
+    let host = line.host.as_deref();
+    let mut finds = server::doctor::examine(&line.place.config, host);
+    // It says that nobody asks for SRV records; here somebody does.
+    finds.retain(|find| !find.what.starts_with("SRV records: "));
+    if let Ok(config) = line.place.load() {
+        finds.extend(doctor::records(&config, host, line.nameserver));
+    }
     finds.iter().for_each(|find| say(&find.to_string()));
     let count = |weight| finds.iter().filter(|find| find.weight == weight).count();
     match count(Weight::Fail) {

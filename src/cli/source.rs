@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::progress::Progress;
 use super::{Failure, Place, prompt};
+use crate::auth::ChannelBindings;
 use crate::config::Config;
 use crate::control::{AskError, client};
 use crate::server::tls::TlsDial;
@@ -181,11 +182,11 @@ impl Server {
         let trouble = |error: std::io::Error| Stopped::Outside(format!("{}:{port}: {error}", self.host));
         let mut tcp = self.dial(port).map_err(trouble)?;
         let mut link = match self.security {
-            Security::None => Link::begin(Box::new(tcp), false)?,
-            Security::Tls => Link::begin(self.encrypt(tcp).map_err(trouble)?, false)?,
+            Security::None => Link::begin(Box::new(tcp), false, ChannelBindings::default())?,
+            Security::Tls => Link::begin(self.encrypt(tcp).map_err(trouble)?, false, ChannelBindings::default())?,
             Security::Starttls => {
                 start_tls(&mut tcp)?;
-                Link::begin(self.encrypt(tcp).map_err(trouble)?, true)?
+                Link::begin(self.encrypt(tcp).map_err(trouble)?, true, ChannelBindings::default())?
             }
         };
         link.log_in(&self.login, key)?;

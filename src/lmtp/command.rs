@@ -31,6 +31,8 @@ pub struct Mail {
     pub size: Option<u64>,
     /// RFC 6531 §3.4: addresses and header may be UTF-8.
     pub is_utf8: bool,
+    /// RFC 3030 §3: any octets may stand in it, so it comes with BDAT.
+    pub is_binary: bool,
 }
 
 const SYNTAX: Reply = Reply::new(501, "5.5.4", "this command is written otherwise");
@@ -44,7 +46,6 @@ const BAD_RECIPIENT: Reply = Reply::new(501, "5.1.3", "write RCPT TO:<user@domai
 const LONG_PATH: Reply = Reply::new(501, "5.1.3", "this address is too long");
 const BAD_PARAMETER: Reply = Reply::new(501, "5.5.4", "a parameter is written otherwise, or stands here twice");
 const UNKNOWN_PARAMETER: Reply = Reply::new(555, "5.5.4", "a parameter is not known here");
-const BINARY: Reply = Reply::new(555, "5.5.4", "BINARYMIME is not offered");
 // RFC 6531 §3.5
 const NEEDS_UTF8: Reply = Reply::new(553, "5.6.7", "an address that is not ASCII needs MAIL with SMTPUTF8");
 
@@ -88,7 +89,7 @@ fn lhlo(rest: &[u8]) -> Result<Command, Reply> {
 fn mail(rest: &[u8]) -> Result<Command, Reply> {
     let rest = behind(rest, b"FROM:").ok_or(BAD_SENDER)?;
     let (sender, rest) = path(rest).map_err(|bad| told(bad, BAD_SENDER))?;
-    let mut mail = Mail { sender, size: None, is_utf8: false };
+    let mut mail = Mail { sender, size: None, is_utf8: false, is_binary: false };
     let mut has_body = false;
     for (keyword, value) in parameters(rest)? {
         match (keyword.as_slice(), value) {
@@ -96,12 +97,15 @@ fn mail(rest: &[u8]) -> Result<Command, Reply> {
             (b"SIZE", Some(value)) if mail.size.is_none() && value.len() <= 20 => {
                 mail.size = Some(number(value).ok_or(BAD_PARAMETER)?);
             }
-            // RFC 6152 §2. Every message is taken as it comes, so what it is called makes no difference.
-            (b"BODY", Some(value)) if !has_body => match value.to_ascii_uppercase().as_slice() {
-                b"7BIT" | b"8BITMIME" => has_body = true,
-                b"BINARYMIME" => return Err(BINARY),
-                _ => return Err(BAD_PARAMETER),
-            },
+            // RFC 6152 §2. Every message is taken as it comes: what it is called says only how it may come.
+            (b"BODY", Some(value)) if !has_body => {
+                has_body = true;
+                match value.to_ascii_uppercase().as_slice() {
+                    b"7BIT" | b"8BITMIME" => {}
+                    b"BINARYMIME" => mail.is_binary = true,
+                    _ => return Err(BAD_PARAMETER),
+                }
+            }
             (b"SMTPUTF8", None) if !mail.is_utf8 => mail.is_utf8 = true,
             (b"SIZE" | b"BODY" | b"SMTPUTF8", _) => return Err(BAD_PARAMETER),
             _ => return Err(UNKNOWN_PARAMETER),
@@ -201,8 +205,10 @@ mod tests {
         assert_eq!(parsed("bdat 18446744073709551615"), Command::Bdat { octets: u64::MAX, is_last: false });
         assert_eq!(parsed("NOOP whatever"), Command::Noop);
         assert_eq!(parsed("QUIT "), Command::Quit);
-        let null = Mail { sender: None, size: None, is_utf8: false };
+        let null = Mail { sender: None, size: None, is_utf8: false, is_binary: false };
         assert_eq!(parsed("mail from:<>"), Command::Mail(null.clone()));
+        let binary = Mail { is_binary: true, ..null.clone() };
+        assert_eq!(parsed("MAIL FROM:<> body=BinaryMime"), Command::Mail(binary));
         let sized = Mail { size: Some(500), ..null };
         assert_eq!(parsed("MAIL FROM: <>  size=500 Body=8BitMime"), Command::Mail(sized));
         let Command::Rcpt(address) = parsed("rcpt to:<\"anna b\"@example.org>") else { panic!("no RCPT") };
@@ -240,7 +246,8 @@ mod tests {
             ("MAIL FROM:<a@b> BODY=9BIT", (501, "5.5.4")),
             ("MAIL FROM:<a@b> BODY=7BIT BODY=7BIT", (501, "5.5.4")),
             ("MAIL FROM:<a@b> SMTPUTF8=1", (501, "5.5.4")),
-            ("MAIL FROM:<a@b> BODY=BINARYMIME", (555, "5.5.4")),
+            ("MAIL FROM:<a@b> BODY=BINARYMIME BODY=7BIT", (501, "5.5.4")),
+            ("MAIL FROM:<a@b> BODY=BINARY", (501, "5.5.4")),
             ("MAIL FROM:<a@b> RET=HDRS", (555, "5.5.4")),
             ("MAIL FROM:<a@b> ENVID=1", (555, "5.5.4")),
             ("MAIL FROM:<a@b> AUTH=<>", (555, "5.5.4")),

@@ -30,6 +30,7 @@ pub struct Incoming {
     config: Arc<Config>,
     hops: HopCount,
     octets: u64,
+    may_have_nul: bool,
     begun: Instant,
 }
 
@@ -44,10 +45,15 @@ impl Incoming {
             Some(target) => Ok(target.account.draft()),
             None => Err(Refusal::Trouble),
         };
-        let hops = HopCount::default();
-        let mut incoming = Incoming { draft, id, recipients, config, hops, octets: 0, begun: Instant::now() };
+        let (hops, begun) = (HopCount::default(), Instant::now());
+        let mut incoming = Incoming { draft, id, recipients, config, hops, octets: 0, may_have_nul: false, begun };
         incoming.store(trace.lines().as_bytes()).await;
         incoming
+    }
+
+    /// It was announced as one in which any octets may stand (RFC 3030 §3): then NUL is one of them, as in a literal8.
+    pub fn allow_nul(&mut self) {
+        self.may_have_nul = true;
     }
 
     /// Takes in the next piece of the message. After a failure it is forgotten.
@@ -93,9 +99,9 @@ impl Incoming {
 
     /// The message is whole: it goes to its mailboxes. [`Verdicts::next`] tells what became of it.
     pub async fn finish(self) -> Verdicts {
-        let Incoming { draft, id, recipients, config, octets, begun, .. } = self;
+        let Incoming { draft, id, recipients, config, octets, may_have_nul, begun, .. } = self;
         let received = match draft {
-            Ok(draft) => settle(draft, &config).await,
+            Ok(draft) => settle(draft, may_have_nul, &config).await,
             Err(refusal) => Err(refusal),
         };
         METRICS.messages_received.add(1);
@@ -113,13 +119,14 @@ impl Incoming {
     }
 }
 
-async fn settle(draft: Draft, config: &Config) -> Result<Received, Refusal> {
+async fn settle(draft: Draft, may_have_nul: bool, config: &Config) -> Result<Received, Refusal> {
     let prepared = draft.finish().await.map_err(|error| {
         error!(%error, "a message could not be written down");
         Refusal::of(&error, &config.lmtp)
     })?;
     // RFC 5322 §4.1 knows NUL as a thing of the past, and RFC 3501 §9 lets no plain literal carry it.
-    if prepared.description().has_nul { Err(Refusal::Nul) } else { Ok(prepared.into()) }
+    let is_bad = prepared.description().has_nul && !may_have_nul;
+    if is_bad { Err(Refusal::Nul) } else { Ok(prepared.into()) }
 }
 
 /// What becomes of a message, recipient by recipient in the order they were named. Dropping it stops nothing: what is

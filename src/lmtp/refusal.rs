@@ -71,7 +71,7 @@ impl Refusal {
             Refusal::Loop(most) => {
                 Reply::with(554, "5.4.6", format!("the message goes in circles: more than {most} hops"))
             }
-            Refusal::Nul => Reply::new(554, "5.6.0", "the message has NUL octets, which mail may not have"),
+            Refusal::Nul => Reply::new(554, "5.6.0", "the message has NUL octets, which only a binary one may have"),
             Refusal::Busy => Reply::new(421, "4.3.2", "too many connections, try again later"),
             Refusal::ShuttingDown => Reply::new(421, "4.3.2", "the server is shutting down, come back later"),
         }

@@ -41,6 +41,7 @@ pub struct Session {
 struct Transaction {
     sender: Sender,
     is_utf8: bool,
+    is_binary: bool,
     /// What MAIL declared.
     octets: u64,
     recipients: Vec<Recipient>,
@@ -58,6 +59,7 @@ enum Next {
 const OUT_OF_ORDER: Reply = Reply::new(503, "5.5.1", "this command is out of order");
 const LHLO_FIRST: Reply = Reply::new(503, "5.5.1", "say LHLO first");
 const NO_RECIPIENT: Reply = Reply::new(503, "5.5.1", "there is no recipient");
+const BINARY_BY_DATA: Reply = Reply::new(503, "5.5.1", "a binary message comes with BDAT; say RSET first");
 const LONG_LINE: Reply = Reply::new(500, "5.5.2", "this line is too long");
 const TOO_MANY_BAD: Reply = Reply::new(421, "4.7.0", "too many wrong commands");
 const OUT_OF_STEP: Reply = Reply::new(421, "4.7.0", "what follows is no command");
@@ -189,6 +191,7 @@ impl Session {
             "8BITMIME".into(),
             "SMTPUTF8".into(),
             "ENHANCEDSTATUSCODES".into(),
+            "BINARYMIME".into(),
             "CHUNKING".into(),
         ];
         write_lines(&mut self.wire.out, 250, &lines);
@@ -211,9 +214,9 @@ impl Session {
             METRICS.disk_low_refusals.add(1);
             return self.fine(Refusal::DiskLow.reply());
         }
-        let Mail { sender, is_utf8, .. } = mail;
-        self.transaction =
-            Some(Box::new(Transaction { sender, is_utf8, octets, recipients: Vec::new(), incoming: None }));
+        let Mail { sender, is_utf8, is_binary, .. } = mail;
+        let transaction = Transaction { sender, is_utf8, is_binary, octets, recipients: Vec::new(), incoming: None };
+        self.transaction = Some(Box::new(transaction));
         self.fine(Reply::new(250, "2.1.0", "sender taken"))
     }
 
@@ -245,12 +248,16 @@ impl Session {
 
     async fn data(&mut self) -> io::Result<Next> {
         let begun = self.transaction.take_if(|transaction| {
-            // RFC 3030 §2: one message does not come by DATA and BDAT.
-            !transaction.recipients.is_empty() && transaction.incoming.is_none()
+            // RFC 3030 §2, §3: one message does not come by DATA and BDAT, and a binary one not by DATA at all.
+            !transaction.recipients.is_empty() && transaction.incoming.is_none() && !transaction.is_binary
         });
         let Some(transaction) = begun else {
-            // RFC 2033 §4.2: 503, also when there were recipients and none was taken.
-            let reply = if self.transaction.is_some() { NO_RECIPIENT } else { OUT_OF_ORDER };
+            let reply = match &self.transaction {
+                Some(transaction) if transaction.is_binary => BINARY_BY_DATA,
+                // RFC 2033 §4.2: 503, also when there were recipients and none was taken.
+                Some(_) => NO_RECIPIENT,
+                None => OUT_OF_ORDER,
+            };
             let next = self.blame(reply);
             if self.wire.framer.has_more() {
                 // A client that does not wait for the 354 has sent its message: it must not be taken for commands.
@@ -331,7 +338,7 @@ impl Session {
 
     async fn begin(&mut self, transaction: Transaction) -> Incoming {
         let now = DateTime::utc(Clock::System.now_secs());
-        let Transaction { sender, recipients, is_utf8, .. } = transaction;
+        let Transaction { sender, recipients, is_utf8, is_binary, .. } = transaction;
         let (host, id) = (self.host.name(), self.host.next_id(now.unix_seconds));
         let client = self.client.as_deref().unwrap_or("unknown");
         let client = match self.peer {
@@ -351,7 +358,11 @@ impl Session {
             id: &id,
             now,
         };
-        Box::pin(Incoming::begin(self.config(), recipients, trace)).await
+        let mut incoming = Box::pin(Incoming::begin(self.config(), recipients, trace)).await;
+        if is_binary {
+            incoming.allow_nul();
+        }
+        incoming
     }
 
     /// RFC 2033 §4.2: one reply for each recipient, in order, each as soon as it is known.

@@ -116,7 +116,7 @@ async fn a_message_comes_in() {
     assert_eq!(
         told,
         "220 box.example.org LMTP\r\n250-box.example.org\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n\
-         250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250 CHUNKING\r\n221 2.0.0 goodbye\r\n"
+         250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250-BINARYMIME\r\n250 CHUNKING\r\n221 2.0.0 goodbye\r\n"
     );
     let told = house.say(&format!("{TO_ANNA}Subject: hello\r\n\r\n..dot\r\n.\r\nQUIT\r\n")).await;
     let lines: Vec<&str> = told.lines().collect();
@@ -204,7 +204,7 @@ async fn commands_out_of_order_are_told_so() {
         ("MAIL FROM:<>\r\nRCPT TO:<anna>\r\nBDAT 1\r\naRCPT TO:<bert>\r\n", "250 250 250 503"),
         ("MAIL FROM:<>\r\nRCPT TO:<anna>\r\nBDAT 1 LAST\r\naBDAT 1 LAST\r\na", "250 250 250 503"),
         ("MAIL FROM:<>\r\nRCPT TO:<anna>\r\nRSET\r\nDATA\r\n", "250 250 250 503"),
-        ("MAIL FROM:<>\r\nLHLO again\r\nRCPT TO:<anna>\r\n", "250 250 250 250 250 250 250 250 503"),
+        ("MAIL FROM:<>\r\nLHLO again\r\nRCPT TO:<anna>\r\n", "250 250 250 250 250 250 250 250 250 503"),
         // What did not wait for the 354 is never taken for commands.
         ("MAIL FROM:<>\r\nDATA\r\nRCPT TO:<anna>\r\nQUIT\r\n", "250 503 421"),
         ("BDAT x\r\nQUIT\r\n", "501 421"),
@@ -351,6 +351,34 @@ async fn utf8_is_spoken_when_it_was_asked_for() {
     let mail = house.mail("jürgen", "INBOX").await;
     assert!(mail[0].starts_with("Return-Path: <ü@example.net>\r\nDelivered-To: Jürgen@example.org\r\n"), "{}", mail[0]);
     assert!(mail[0].contains(" with UTF8LMTP id ") && mail[0].ends_with("Subject: grüße\r\n\r\nä\r\n"));
+}
+
+#[tokio::test]
+async fn a_binary_message_comes_in_chunks_and_is_kept_octet_for_octet() {
+    let house = plain();
+    let head = "Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\r\n";
+    let body = "\0\n.\r\n\r\0.\r";
+    let chunks = format!("BDAT {}\r\n{head}BDAT {} LAST\r\n{body}", head.len(), body.len());
+    let mail = "MAIL FROM:<> BODY=BINARYMIME\r\nRCPT TO:<anna>\r\n";
+    let (mut client, serving) = house.connect();
+    client.write_all(format!("LHLO a\r\n{mail}DATA\r\n").as_bytes()).await.expect("sent");
+    let mut told = Vec::new();
+    // RFC 3030 §3: 503, and then RSET.
+    while !told.ends_with(b"say RSET first\r\n") {
+        assert!(client.read_buf(&mut told).await.expect("read") > 0, "{}", String::from_utf8_lossy(&told));
+        assert!(!told.windows(5).any(|five| five == b"\n354 "), "it waits for the message");
+    }
+    assert!(codes(&String::from_utf8_lossy(&told)).ends_with("250 250 503"));
+    client.write_all(format!("RSET\r\n{mail}{chunks}QUIT\r\n").as_bytes()).await.expect("sent");
+    let mut told = String::new();
+    client.read_to_string(&mut told).await.expect("read");
+    serving.await.expect("no panic");
+    assert_eq!(codes(&told), "250 250 250 250 250 221", "{told}");
+    let kept = house.mail("anna", "INBOX").await;
+    assert!(kept[0].ends_with(&format!("{head}{body}")), "{:?}", kept[0]);
+    // Not announced, it is no mail.
+    let told = house.say(&format!("MAIL FROM:<>\r\nRCPT TO:<anna>\r\n{chunks}")).await;
+    assert!(told.contains("\r\n554 5.6.0 "), "{told}");
 }
 
 #[tokio::test]

@@ -9,9 +9,10 @@ use rusqlite::Connection;
 use super::account::AccountState;
 use super::blobs;
 use super::error::Result;
+use super::retold;
 use super::snapshot::{Counters, Members, SPAN_UIDS, span_of};
-use crate::message::PartTable;
-use crate::types::FlagSet;
+use crate::message::{PartTable, Retelling};
+use crate::types::{ContentId, FlagSet};
 
 /// Most findings reported for one account; a broken store need not fill the disk with complaints.
 const MOST_FINDINGS: usize = 1000;
@@ -279,6 +280,7 @@ fn check_contents(dir: &Path, conn: &Connection, refs: &References, findings: &m
     )?;
     let mut rows = query.query([])?;
     let mut known = HashSet::new();
+    let mut growths = retold::stored(conn)?;
     while let Some(row) = rows.next()? {
         let (id, hash, told): (u32, Vec<u8>, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let (size, place, stored): (i64, i64, i64) = (row.get(3)?, row.get(4)?, row.get(5)?);
@@ -291,8 +293,16 @@ fn check_contents(dir: &Path, conn: &Connection, refs: &References, findings: &m
         if told != real {
             findings.add(format!("content {id}: {told} references are counted, there are {real}"));
         }
-        if parts.is_none_or(|parts| PartTable::decode(&parts).is_err()) {
-            findings.add(format!("content {id}: its structure is missing or cannot be read"));
+        // What a client is told is longer by this, in sizes and in octets alike.
+        let grows = growths.remove(&ContentId(id)).map_or(0, u64::from);
+        match parts.and_then(|parts| PartTable::decode(&parts).ok()) {
+            None => findings.add(format!("content {id}: its structure is missing or cannot be read")),
+            Some(table) => {
+                let real = Retelling::of(&table).map_or(0, |retelling| retelling.growth());
+                if grows != real {
+                    findings.add(format!("content {id}: it is told {grows} octets longer than stored, not {real}"));
+                }
+            }
         }
         if row.get::<_, Option<i64>>(9)?.is_none() {
             findings.add(format!("content {id}: its sort keys are missing"));
@@ -321,6 +331,9 @@ fn check_contents(dir: &Path, conn: &Connection, refs: &References, findings: &m
     }
     for cid in refs.keys().filter(|cid| !known.contains(cid)) {
         findings.add(format!("content {cid} is missing, but messages refer to it"));
+    }
+    for ContentId(cid) in growths.into_keys() {
+        findings.add(format!("retold has a row for content {cid}, which is missing"));
     }
     for (table, key) in [("body", "id"), ("structure", "cid"), ("sortkey", "cid"), ("msgref", "cid")] {
         let sql = format!("SELECT DISTINCT {key} FROM {table} WHERE {key} NOT IN (SELECT id FROM content)");

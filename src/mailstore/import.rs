@@ -17,7 +17,7 @@ use super::{Account, crash};
 use crate::metrics::METRICS;
 use crate::types::{FlagSet, MailboxName, ModSeq, Uid, UidValidity};
 
-const SCHEMA: &str = include_str!("schema/import.sql");
+pub(super) const SCHEMA: &str = include_str!("schema/import.sql");
 /// How far in the future a UIDVALIDITY from elsewhere may lie, in seconds: they are times of day nearly everywhere,
 /// and a value near the end of the range would leave none for new mailboxes.
 const FUTURE_SECS: i64 = 86_400;

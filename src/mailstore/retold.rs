@@ -53,20 +53,26 @@ impl Retold {
 
     /// Reads what is stored, and believes nothing else.
     pub fn read(&self, conn: &Connection) -> Result<()> {
-        let table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'retold'";
-        let mut stored = HashMap::new();
-        if conn.query_row(table, [], |_| Ok(())).optional()?.is_some() {
-            let mut query = conn.prepare("SELECT cid, growth FROM retold")?;
-            let mut rows = query.query([])?;
-            while let Some(row) = rows.next()? {
-                stored.insert(ContentId(row.get(0)?), row.get(1)?);
-            }
-        }
+        let stored = stored(conn)?;
         let mut growths = self.growths.write().unwrap_or_else(PoisonError::into_inner);
         self.is_any.store(!stored.is_empty(), Ordering::Release);
         *growths = stored;
         Ok(())
     }
+}
+
+/// What a database says of which contents are told longer.
+pub fn stored(conn: &Connection) -> Result<HashMap<ContentId, u32>> {
+    let table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'retold'";
+    let mut stored = HashMap::new();
+    if conn.query_row(table, [], |_| Ok(())).optional()?.is_some() {
+        let mut query = conn.prepare("SELECT cid, growth FROM retold")?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            stored.insert(ContentId(row.get(0)?), row.get(1)?);
+        }
+    }
+    Ok(stored)
 }
 
 /// Stores that a content is told in so many octets more.
@@ -322,5 +328,41 @@ mod tests {
         });
         assert_eq!(tables.await.expect("counted"), 0);
         store.close();
+    }
+
+    #[tokio::test]
+    async fn a_check_names_growths_that_are_wrong_and_a_repair_mends_them() {
+        for (damage, named) in [
+            ("UPDATE retold SET growth = growth + 1", "octets longer"),
+            ("DELETE FROM retold", "told 0 octets longer"),
+            ("DROP TABLE retold", "told 0 octets longer"),
+            ("INSERT INTO retold VALUES (4711, 1)", "content 4711, which is missing"),
+        ] {
+            let home = tempfile::tempdir().expect("a folder");
+            let first = store(home.path());
+            let account = first.account(AccountId(1)).await.expect("an account");
+            place(&account, &[HEADER.as_bytes(), &[0; 100]].concat()).await;
+            let before = told(&account, &[], None).await;
+            drop(account);
+            first.close();
+            let accounts = home.path().join("accounts");
+            let conn = Connection::open(accounts.join("1/mail.db")).expect("opens");
+            conn.execute_batch(damage).expect("damaged");
+            drop(conn);
+            let (workshop, staged) = (accounts.join("1.workshop"), accounts.join("1.staged"));
+            let key = crate::mailstore::repair::key_of(home.path()).expect("there");
+            let done = crate::mailstore::repair::repair(&accounts.join("1"), &workshop, &staged, &key, 1_800_000_000);
+            let crate::mailstore::repair::Repaired::Staged { found, .. } = done.expect("repaired") else {
+                panic!("{damage}: nothing was found");
+            };
+            assert!(found.len() == 1 && found[0].contains(named), "{damage}: {found:?}");
+            std::fs::remove_dir_all(accounts.join("1")).expect("removed");
+            std::fs::rename(&staged, accounts.join("1")).expect("renamed");
+            let again = store(home.path());
+            let account = again.account(AccountId(1)).await.expect("an account");
+            assert_eq!(told(&account, &[], None).await, before, "{damage}");
+            assert_eq!(again.check(AccountId(1)).await.expect("checked").problems, Vec::<String>::new());
+            again.close();
+        }
     }
 }

@@ -2,7 +2,9 @@
 //! done. What it holds is bounded, and what it has told as placed would survive a power cut.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
 use tokio::sync::Notify;
@@ -22,6 +24,10 @@ const BATCH_BYTES: u64 = 4 << 20;
 /// The free room is looked at again after so many octets of one message.
 const LOOK_EVERY_BYTES: u64 = 16 << 20;
 
+/// Once the user is gone, how long the other side may leave an answer unread.
+const LAST_WORD_PATIENCE: Duration = Duration::from_secs(1);
+const REMOVED: &str = "the user was removed while this ran";
+
 /// Answers until the other side hangs up, or `end` says that the account's user is gone. An error is of the stream; what
 /// the store refuses is told over there.
 pub async fn serve<R, W>(store: &MailStore, account: &Account, reader: R, writer: W, end: &Notify) -> io::Result<()>
@@ -30,22 +36,22 @@ where
     W: AsyncWrite + Unpin,
 {
     let writer = BufWriter::with_capacity(PIECE_BYTES, writer);
-    let out = Outgoing { writer, frame: Vec::new() };
+    let out = Outgoing { writer, frame: Vec::new(), end, has_ended: false };
     let mut host = Host { store, account, out, has_begun: false, target: None, source: None, intake: None };
     let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
     let mut fields = Vec::new();
     loop {
         // What was answered leaves before the next question is waited for, unless that is here already.
         if reader.buffer().len() < HEAD_BYTES {
-            host.out.writer.flush().await?;
+            host.out.flush().await?;
+        }
+        if host.out.has_ended() {
+            return host.fail(REMOVED.to_owned()).await;
         }
         // Between two questions nothing is half done: here is where an end is clean.
         let asked = tokio::select! {
             biased;
-            () = end.notified() => {
-                let why = "the user was removed while this ran";
-                return host.fail(why.to_owned()).await;
-            }
+            () = end.notified() => return host.fail(REMOVED.to_owned()).await,
             asked = next_ask(&mut reader, &mut fields) => asked?,
         };
         let Some(ask) = asked else { return Ok(()) };
@@ -86,32 +92,69 @@ macro_rules! store {
     };
 }
 
-struct Outgoing<W> {
+struct Outgoing<'a, W> {
     writer: W,
     frame: Vec<u8>,
+    end: &'a Notify,
+    /// `end` was heard.
+    has_ended: bool,
 }
 
-impl<W: AsyncWrite + Unpin> Outgoing<W> {
+impl<W: AsyncWrite + Unpin> Outgoing<'_, W> {
     async fn tell(&mut self, tell: &Tell) -> io::Result<()> {
         self.frame.clear();
         tell.write(&mut self.frame);
-        self.writer.write_all(&self.frame).await
+        self.send().await
+    }
+
+    async fn send(&mut self) -> io::Result<()> {
+        unless_ended(self.writer.write_all(&self.frame), self.end, &mut self.has_ended).await
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        unless_ended(self.writer.flush(), self.end, &mut self.has_ended).await
+    }
+
+    /// Whether the user is gone by now.
+    fn has_ended(&mut self) -> bool {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        self.has_ended = self.has_ended || pin!(self.end.notified()).poll(&mut context).is_ready();
+        self.has_ended
     }
 
     async fn piece(&mut self, octets: &[u8]) -> io::Result<()> {
         for piece in octets.chunks(PIECE_BYTES) {
             self.frame.clear();
             talk::write_piece(piece, &mut self.frame);
-            self.writer.write_all(&self.frame).await?;
+            self.send().await?;
         }
         Ok(())
     }
 }
 
+/// Writes, as long as that may take; when the user is gone only a little longer: somebody waits for the end of this, and
+/// whoever reads nothing need not be told.
+async fn unless_ended(
+    writing: impl Future<Output = io::Result<()>>,
+    end: &Notify,
+    has_ended: &mut bool,
+) -> io::Result<()> {
+    let mut writing = pin!(writing);
+    if !*has_ended {
+        tokio::select! {
+            biased;
+            written = &mut writing => return written,
+            () = end.notified() => *has_ended = true,
+        }
+    }
+    let written = tokio::time::timeout(LAST_WORD_PATIENCE, writing).await;
+    written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
 struct Host<'a, W> {
     store: &'a MailStore,
     account: &'a Account,
-    out: Outgoing<W>,
+    out: Outgoing<'a, W>,
     has_begun: bool,
     /// The mailbox messages go to, and the UIDVALIDITY under which their UIDs are kept.
     target: Option<(MailboxName, Option<UidValidity>)>,
@@ -136,7 +179,7 @@ impl<W: AsyncWrite + Unpin> Host<'_, W> {
     /// The last word.
     async fn fail(&mut self, why: String) -> io::Result<()> {
         self.out.tell(&Tell::Failed(why)).await?;
-        self.out.writer.flush().await
+        self.out.flush().await
     }
 
     async fn obey(&mut self, ask: Ask) -> Outcome {
@@ -296,6 +339,9 @@ impl<W: AsyncWrite + Unpin> Host<'_, W> {
             let rows: Arc<[Row]> = store!(view.rows(span, &uids).await).into();
             let mut at = 0;
             while at < rows.len() {
+                if self.out.has_ended() {
+                    return Ok(Ok(()));
+                }
                 at += store!(self.read_page(&view, &rows, at).await?);
             }
         }
@@ -358,5 +404,67 @@ fn line_of(view: &View, row: &Row, paged: Option<&PageRow>) -> MessageLine {
         size: row.size,
         flags: view.flags(row),
         date: paged.and_then(|paged| paged.dates).map(|dates| dates.arrived),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailstore::{NewMessage, Options};
+    use crate::types::AccountId;
+
+    /// Far more than the last word may take; only a hang is told by it.
+    const PATIENCE: Duration = Duration::from_secs(8);
+
+    /// One side of a stream that holds next to nothing, with an export under way at the other.
+    async fn exporting<T>(what: impl AsyncFnOnce(&mut tokio::io::DuplexStream, &Notify) -> T) -> (T, io::Result<()>) {
+        let home = tempfile::tempdir().expect("a folder");
+        let options = Options { min_free_bytes: 0, ..Options::default() };
+        let store = MailStore::open(home.path(), options).expect("opens");
+        let account = store.account(AccountId(1)).await.expect("opens");
+        for n in 0..20 {
+            let mut draft = account.draft();
+            draft.write(format!("Subject: {n}\r\n\r\n{}", "x".repeat(100_000)).as_bytes()).await.expect("taken");
+            let prepared = draft.finish().await.expect("taken");
+            let message = NewMessage { prepared, flags: FlagSet::new(), internal_date: None };
+            account.place(&MailboxName::inbox(), vec![message]).await.expect("placed");
+        }
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let (reader, writer) = tokio::io::split(ours);
+        let end = Notify::new();
+        let mut ask = Vec::new();
+        Ask::Read(MailboxName::inbox()).write(&mut ask);
+        theirs.write_all(&ask).await.expect("asked");
+        let done = tokio::time::timeout(PATIENCE, async {
+            let looking_on = async {
+                // It has begun to answer.
+                theirs.read_u8().await.expect("an answer");
+                what(&mut theirs, &end).await
+            };
+            tokio::join!(looking_on, serve(&store, &account, reader, writer, &end))
+        });
+        let done = done.await.expect("it ends");
+        drop(account);
+        store.close();
+        done
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_stopped_does_not_hold_up_the_removal_of_its_user() {
+        let ((), served) = exporting(async |_, end| end.notify_one()).await;
+        assert_eq!(served.expect_err("nobody read it").kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn one_that_reads_on_is_told_between_two_pages() {
+        let (read, served) = exporting(async |stream, end| {
+            end.notify_one();
+            let mut octets = Vec::new();
+            stream.read_to_end(&mut octets).await.map(|_| octets)
+        })
+        .await;
+        served.expect("all was sent");
+        let read = read.expect("whole");
+        assert!(read.ends_with(REMOVED.as_bytes()) && read.len() < 1_500_000, "{} octets", read.len());
     }
 }

@@ -1,7 +1,7 @@
 //! What an operator does about mail that is there: doctor, autoconfig, backup and restore, folders that empty themselves.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 
 use pillarbox::clock::Clock;
@@ -14,6 +14,22 @@ use super::{Outcome, Site};
 /// A port that was free a moment ago.
 fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound")
+}
+
+/// A name server that knows no name.
+fn empty_name_server() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = socket.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        let mut octets = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut octets) {
+            // RFC 1035 §4.1.1: a response, and "no such name".
+            octets[2] |= 0x80;
+            octets[3] = 3;
+            let _ = socket.send_to(&octets[..length], from);
+        }
+    });
+    address
 }
 
 #[test]
@@ -29,10 +45,14 @@ fn the_doctor_says_what_is_fine_and_what_to_do() {
     let resting = site.run("doctor").stdout;
     assert!(resting.contains("WARN  no server is running") && resting.contains("is for its owner only"), "{resting}");
     let _server = site.serve();
-    let running = site.run("doctor --host localhost").stdout;
+    let name_server = empty_name_server();
+    let running = site.run(&format!("doctor --host localhost --nameserver {name_server}")).stdout;
     assert!(running.contains("PASS  the server runs: process "), "{running}");
     assert!(running.contains(&format!("PASS  {free} (none) answers")), "{running}");
-    assert!(running.contains("has 1 user\n") && running.contains("SKIP  SRV records"), "{running}");
+    assert!(running.contains("has 1 user\n"), "{running}");
+    assert!(running.contains(&format!("WARN  {name_server} knows no address of localhost: ")), "{running}");
+    assert!(running.contains("SKIP  SRV records: no user's name has a domain"), "{running}");
+    assert!(!running.contains("resolver tells addresses only"), "{running}");
     let is_find = |line: &str| ["PASS  ", "WARN  ", "FAIL  ", "SKIP  "].iter().any(|word| line.starts_with(word));
     assert!(running.lines().all(|line| is_find(line) || line.ends_with(" to look at")), "{running}");
 }
@@ -58,7 +78,7 @@ fn write_signed_certificate(home: &Path) {
 /// The doctor's finds where the authority of [`write_signed_certificate`] is trusted. What the machine of the test is like
 /// is not ours to say; that the exit code tells of failures is.
 fn examined(site: &Site, words: &str) -> String {
-    let mut command = site.command(&format!("doctor {words}"));
+    let mut command = site.command(&format!("doctor --nameserver {} {words}", empty_name_server()));
     let output = command.env("SSL_CERT_FILE", site.home.path().join("trusted.pem")).output().expect("ran");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let has_failed = text.lines().any(|line| line.starts_with("FAIL  "));

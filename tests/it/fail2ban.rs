@@ -33,15 +33,17 @@ fn read_log(format: &str) {
     assert!(order(&format!("LOGIN bert {PASSWORD}")).starts_with(b"a NO [CONTACTADMIN]"));
     assert!(order(&format!("LOGIN ada {PASSWORD}")).starts_with(b"a OK"));
 
+    // The last of the lines: what was answered before is in the log by then.
+    let log = server.log_with("logged in");
     let filter = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/fail2ban/filter.d/pillarbox.conf");
     let without_time = |line: &str| line.split_once("Z ").map_or(line.to_owned(), |(_, rest)| rest.to_owned());
     // As a file has them, and as the journal gives them, which has the time beside the line.
     for (before, has_time) in [("", true), ("mail pillarbox[77]: ", true), ("mail pillarbox[77]: ", false)] {
         let shown = |line: &str| if has_time || format == "json" { line.to_owned() } else { without_time(line) };
-        let lines: String = server.log().lines().map(|line| format!("{before}{}\n", shown(line))).collect();
-        let log = server.beside("server.log");
-        std::fs::write(&log, &lines).expect("written");
-        let output = Command::new(name).args(["-o", "ip"]).arg(&log).arg(&filter).output().expect("it runs");
+        let lines: String = log.lines().map(|line| format!("{before}{}\n", shown(line))).collect();
+        let file = server.beside("server.log");
+        std::fs::write(&file, &lines).expect("written");
+        let output = Command::new(name).args(["-o", "ip"]).arg(&file).arg(&filter).output().expect("it runs");
         let told = String::from_utf8_lossy(&output.stdout);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(told.lines().collect::<Vec<_>>(), ["127.0.0.1"; 3], "{said}\n{lines}");

@@ -66,6 +66,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tikv_jemallocator", &["main.rs"]),
     // For a first start; elsewhere tests make certificates to read.
     ("rcgen", &["server", "auth/certificate.rs", "care/doctor/certificate.rs", "cli/introduction.rs"]),
+    // The doctor's questions to name servers.
+    ("simple_dns", &["care/doctor/dns.rs"]),
     ("clap", &["cli"]),
     ("clap_complete", &["cli/paper.rs"]),
     ("clap_mangen", &["cli/paper.rs"]),

@@ -3,9 +3,14 @@
 
 use crate::server::Server;
 use crate::transfer::{PASSWORD, Session, by_imap, liar, path, run, server, told, write};
-use std::net::TcpListener;
+use pillarbox::auth::{ChannelBindings, certificate};
+use pillarbox::transfer::imap::link::{Key, Link};
+use pillarbox::types::Secret;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use tokio_rustls::rustls::StreamOwned;
 
 /// A command of the program that is left to itself.
 fn begin(server: &Server, arguments: &[&str]) -> Child {
@@ -18,7 +23,7 @@ fn begin(server: &Server, arguments: &[&str]) -> Child {
         .spawn()
         .expect("started");
     let mut input = process.stdin.take().expect("piped");
-    std::io::Write::write_all(&mut input, PASSWORD.as_bytes()).expect("written");
+    input.write_all(PASSWORD.as_bytes()).expect("written");
     process
 }
 
@@ -66,8 +71,8 @@ fn an_interrupted_import_says_so_and_a_piped_one_writes_plain_lines() {
     }
     let mut import = begin(&server, &["import", "maildir", "ada", path(&root)]);
     // Its first line: a message with a NUL was sent, so it listens for the interrupt.
-    let mut output = std::io::BufReader::new(import.stdout.take().expect("piped"));
-    std::io::BufRead::read_line(&mut output, &mut String::new()).expect("a line");
+    let mut output = BufReader::new(import.stdout.take().expect("piped"));
+    output.read_line(&mut String::new()).expect("a line");
     let interrupt = Command::new("kill").args(["-INT", &import.id().to_string()]).status();
     assert!(interrupt.expect("kill is there").success());
     drop(output);
@@ -242,4 +247,89 @@ fn a_source_is_opened_with_a_proof_or_with_a_token() {
     let (code, said) = pull(&["--token-stdin"], b"two words");
     assert!(code == 1 && said.contains("that is no access token"), "{said}");
     assert!(!source.log().contains(&good[good.len() - 40..]), "no token in the log");
+}
+
+#[test]
+fn a_log_in_is_bound_to_the_tls_connection_it_goes_over() {
+    let source = server(&["ada"]);
+    // The number of the log-in, counted from one, and how it went.
+    let logged = |number: usize, how: &str| {
+        let ended = source.log_with(&format!("session ended session={number} "));
+        let of_session = format!("session{{number={number} ");
+        let line = ended.lines().find(|line| line.contains("logged in") && line.contains(&of_session));
+        assert!(line.is_some_and(|line| line.ends_with(&format!("how=\"{how}\""))), "{number}: {ended}");
+    };
+    let log_in = |change: fn(&mut ChannelBindings)| {
+        let tcp = TcpStream::connect(&source.addresses().tls).expect("connected");
+        let mut stream = StreamOwned::new(source.trust().connection().expect("a client"), tcp);
+        stream.conn.complete_io(&mut stream.sock).expect("hands are shaken");
+        // RFC 9266 §2
+        let exported = stream.conn.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(&[]));
+        let shown = stream.conn.peer_certificates().and_then(<[_]>::first).expect("a certificate");
+        let tls_server_end_point = certificate::end_point_hash(shown);
+        let mut bindings = ChannelBindings { tls_exporter: exported.ok(), tls_server_end_point };
+        change(&mut bindings);
+        let mut link = Link::begin(Box::new(stream), false, bindings).expect("greeted");
+        link.log_in("ada", &Key::Password(Secret::new(PASSWORD)))
+    };
+    log_in(|_| {}).expect("by what TLS 1.3 exports");
+    logged(1, "SCRAM-SHA-256-PLUS");
+    log_in(|bindings| bindings.tls_exporter = None).expect("by the certificate");
+    logged(2, "SCRAM-SHA-256-PLUS");
+    // What the one end knows is not what the other does: no proof. The password is shown then, as it is to servers that
+    // have nothing but a hash of it; the certificate says who they are.
+    log_in(|bindings| (bindings.tls_exporter, bindings.tls_server_end_point) = (Some([1; 32]), Some(vec![2; 32])))
+        .expect("by the password");
+    logged(3, "password");
+    assert_eq!(source.log().matches("another channel binding").count(), 1, "it knew the type, so no other is tried");
+    log_in(|bindings| *bindings = ChannelBindings::default()).expect("as one that cannot bind");
+    logged(4, "SCRAM-SHA-256");
+}
+
+/// A server that gives 201 messages, and the last of them only when it was asked for all. It gives and ends the answers the
+/// other way round than they were asked for.
+fn answers_last_first(listener: &TcpListener) -> std::io::Result<()> {
+    let (mut stream, _) = listener.accept()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    stream.write_all(b"* OK hi\r\n")?;
+    let sizes = (1..=201).map(|uid| format!("* {uid} FETCH (UID {uid} RFC822.SIZE 16)\r\n")).collect::<String>();
+    for answer in [
+        "* CAPABILITY IMAP4rev1\r\np1 OK\r\n",
+        "p2 OK\r\n",
+        "* CAPABILITY IMAP4rev1\r\np3 OK\r\n",
+        "* LIST () \"/\" INBOX\r\np4 OK\r\n",
+        "p5 OK\r\n",
+        "* OK [UIDVALIDITY 7] x\r\np6 OK\r\n",
+        &format!("{sizes}p7 OK\r\n"),
+    ] {
+        lines.next().transpose()?;
+        stream.write_all(answer.as_bytes())?;
+    }
+    let asked = [lines.next().transpose()?, lines.next().transpose()?];
+    for asked in asked.into_iter().flatten().rev() {
+        let (tag, uids) = asked.split_once(" UID FETCH ").expect("messages are asked for");
+        let uids = uids.split_once(' ').map_or(uids, |(uids, _)| uids);
+        let (first, last) = uids.split_once(':').unwrap_or((uids, uids));
+        for uid in first.parse().expect("a UID")..=last.parse::<u32>().expect("a UID") {
+            let message = format!("Subject: {uid:03}\r\n\r\n");
+            let date = "01-Jan-2020 00:00:00 +0000";
+            let head = format!("* {uid} FETCH (UID {uid} FLAGS () INTERNALDATE \"{date}\" BODY[] ");
+            write!(stream, "{head}{{{}}}\r\n{message})\r\n", message.len())?;
+        }
+        write!(stream, "{tag} OK\r\n")?;
+    }
+    lines.next().transpose()?;
+    stream.write_all(b"* BYE\r\np10 OK\r\n")
+}
+
+#[test]
+fn a_source_is_asked_for_more_before_it_has_answered() {
+    let target = server(&["ada"]);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    let source = std::thread::spawn(move || answers_last_first(&listener));
+    let (code, said) = run(&target, &by_imap("ada", ("127.0.0.1", &port), "none", "x"));
+    assert!(code == 0 && said.contains("taken: 201 messages in 1 mailbox") && !said.contains("not taken"), "{said}");
+    source.join().expect("no panic").expect("it was spoken to, to the end");
 }

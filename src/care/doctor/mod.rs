@@ -2,12 +2,15 @@
 //! whether it is fine and what to do if not. It changes nothing. What needs a handshake is asked by the server's room.
 
 mod certificate;
+mod dns;
 mod machine;
 mod network;
+mod records;
 
 pub use certificate::{Certificate, chain, names, read_chain, read_pem};
 pub use machine::{machine, open_files};
 pub use network::{reachable, resolve};
+pub use records::records;
 
 use std::fmt;
 

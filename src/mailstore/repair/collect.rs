@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::types::Value;
 
+use super::imports::{Imports, READ_THROUGH_TREES};
 use super::source::{Source, Table};
 use crate::mailstore::snapshot::Members;
 use crate::types::date::DateTime;
@@ -144,6 +145,7 @@ pub struct Collected {
     pub odd_rows: u64,
     pub threads: HashMap<i64, i64>,
     pub sequences: HashMap<String, i64>,
+    pub imports: Imports,
     now: i64,
 }
 
@@ -159,8 +161,10 @@ impl Collected {
         }
         let broken = |table: &&Table| !all.whole.contains(&table.name) && !derived.contains(&table.name.as_str());
         let wanted: Vec<&str> = tables.iter().filter(broken).map(|table| table.name.as_str()).collect();
+        let on_pages: Vec<&Table> =
+            tables.iter().filter(|table| !READ_THROUGH_TREES.contains(&table.name.as_str())).collect();
         // Also when only bodies are broken: where they stand is found on the way.
-        source.scan_pages(tables, &wanted, &mut |table, values, is_newer| all.take(table, values, is_newer));
+        source.scan_pages(&on_pages, &wanted, &mut |table, values, is_newer| all.take(table, values, is_newer));
         source.read_hashes();
         all.threads = source.threads();
         all.sequences = source.sequences();
@@ -178,6 +182,10 @@ impl Collected {
 
     fn take(&mut self, table: &Table, values: Vec<Value>, is_newer: bool) {
         let row = Row { table, values: &values };
+        if let Some(taken) = self.imports.take(&row) {
+            self.odd_rows += u64::from(taken.is_none());
+            return;
+        }
         let taken = match table.name.as_str() {
             "meta" => self.take_meta(&row),
             "mailbox" => self.take_mailbox(&row, is_newer),
@@ -359,8 +367,8 @@ fn modseq(value: Option<i64>) -> i64 {
 }
 
 /// A row with names for its columns.
-struct Row<'a> {
-    table: &'a Table,
+pub struct Row<'a> {
+    pub table: &'a Table,
     values: &'a [Value],
 }
 
@@ -369,7 +377,7 @@ impl Row<'_> {
         self.values.get(self.table.column(column)?)
     }
 
-    fn int(&self, column: &str) -> Option<i64> {
+    pub fn int(&self, column: &str) -> Option<i64> {
         match self.value(column)? {
             Value::Integer(number) => Some(*number),
             _ => None,
@@ -383,7 +391,7 @@ impl Row<'_> {
         }
     }
 
-    fn blob(&self, column: &str) -> Option<&[u8]> {
+    pub fn blob(&self, column: &str) -> Option<&[u8]> {
         match self.value(column)? {
             Value::Blob(octets) => Some(octets),
             _ => None,

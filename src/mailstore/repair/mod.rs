@@ -5,6 +5,7 @@
 mod bodies;
 mod build;
 mod collect;
+mod imports;
 mod note;
 mod raw;
 mod rebuild;

@@ -30,7 +30,8 @@ const HEADER_BYTES: u64 = 64 * 1024;
 pub fn rebuild(rescue: &Rescue<'_>, report: &mut Report) -> Result<()> {
     let mut source = Source::open(rescue.source);
     let files = Files::list(rescue.blobs)?;
-    let schema = schema()?;
+    let mut schema = schema()?;
+    schema.extend(tables_of_imports()?.into_iter().filter(|table| source.may_have(table)));
     let all = Collected::read(&mut source, &schema, rescue.now);
     report.about_tables(&schema, &all, source.has_trees());
     let first_content = first_free(&all, "content", all.contents.keys().next_back().copied().unwrap_or(0));
@@ -63,6 +64,13 @@ pub fn rebuild(rescue: &Rescue<'_>, report: &mut Report) -> Result<()> {
 fn schema() -> Result<Vec<Table>> {
     let memory = rusqlite::Connection::open_in_memory()?;
     memory.execute_batch(crate::mailstore::migrate::SCHEMA)?;
+    tables(&memory)
+}
+
+/// Those that only accounts have into which something was imported.
+fn tables_of_imports() -> Result<Vec<Table>> {
+    let memory = rusqlite::Connection::open_in_memory()?;
+    memory.execute_batch(crate::mailstore::import::SCHEMA)?;
     tables(&memory)
 }
 
@@ -211,7 +219,10 @@ impl Work<'_> {
                     let is_kept = row.modseq > 0 && !is_flagless;
                     let modseq = if is_kept { row.modseq } else { self.modseq };
                     mailbox.is_changed |= !is_kept;
-                    mailbox.messages.insert(uid, NewMessage { kept, flags, date: row.date, saved: row.saved, modseq });
+                    mailbox.lost_flags |= is_flagless;
+                    let had_modseq = row.modseq;
+                    let message = NewMessage { kept, flags, date: row.date, saved: row.saved, modseq, had_modseq };
+                    mailbox.messages.insert(uid, message);
                 }
                 fate => {
                     let remains = match fate {
@@ -223,7 +234,9 @@ impl Work<'_> {
                     let kept = self.note(&row, &remains)?;
                     let Some(mailbox) = self.mailboxes.get_mut(&mbox) else { continue };
                     report.say(format!("{}: message {uid} was damaged; a note stands in its place", mailbox.path));
-                    let message = NewMessage { kept, flags, date: row.date, saved: row.saved, modseq: self.modseq };
+                    let (date, saved, modseq) = (row.date, row.saved, self.modseq);
+                    mailbox.lost.insert(uid);
+                    let message = NewMessage { kept, flags, date, saved, modseq, had_modseq: 0 };
                     mailbox.replacements.push(message);
                     mailbox.is_changed = true;
                 }
@@ -316,7 +329,8 @@ impl Work<'_> {
         let sent: Option<i64> =
             self.builder.conn.query_row("SELECT sent FROM sortkey WHERE cid = ?", [kept.id], |row| row.get(0))?;
         let date = DateTime::utc(sent.filter(|sent| (0..=self.rescue.now).contains(sent)).unwrap_or(otherwise));
-        Ok(NewMessage { kept, flags: Default::default(), date, saved: self.rescue.now, modseq: self.modseq })
+        let (flags, saved, modseq) = (Default::default(), self.rescue.now, self.modseq);
+        Ok(NewMessage { kept, flags, date, saved, modseq, had_modseq: 0 })
     }
 
     /// A file that no content has: whether it is a message that should be somewhere.

@@ -145,6 +145,13 @@ impl Source {
         self.conn.is_some()
     }
 
+    /// False: SQLite says that there is no such table.
+    pub fn may_have(&self, table: &Table) -> bool {
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?";
+        let count = self.conn.as_ref().map(|conn| conn.query_row(sql, [&table.name], |row| row.get::<_, i64>(0)));
+        !matches!(count, Some(Ok(0)))
+    }
+
     /// Reads a table through SQLite, from both ends if it breaks in the middle. True: nothing of it is missing.
     pub fn scan(&self, table: &Table, see: &mut dyn FnMut(Vec<Value>)) -> bool {
         let Some(conn) = &self.conn else { return false };
@@ -158,7 +165,7 @@ impl Source {
     }
 
     /// Reads all pages once, and gives the rows that can be of one of `wanted`; also remembers where bodies are.
-    pub fn scan_pages(&mut self, tables: &[Table], wanted: &[&str], see: &mut dyn FnMut(&Table, Vec<Value>, bool)) {
+    pub fn scan_pages(&mut self, tables: &[&Table], wanted: &[&str], see: &mut dyn FnMut(&Table, Vec<Value>, bool)) {
         let Some(raw) = &self.raw else { return };
         let (bodies, hashes) = (&mut self.bodies, &mut self.hashes);
         let body = tables.iter().find(|table| table.name == "body");

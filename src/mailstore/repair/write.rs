@@ -1,12 +1,13 @@
 //! The rows of the new store that are not bodies: mailboxes with their counters and spans, messages, flags, what was
 //! removed, and the counters of the account.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::{Connection, params, params_from_iter};
 
 use super::build::Kept;
 use super::collect::{Collected, MailboxRow};
+use super::imports::write_imports;
 use crate::mailstore::account::ATTR_NOSELECT;
 use crate::mailstore::error::{Error, Result};
 use crate::mailstore::recount::{flagsets, raise_sequence, recount};
@@ -21,6 +22,8 @@ pub struct NewMessage {
     pub date: DateTime,
     pub saved: i64,
     pub modseq: i64,
+    /// The one its row had; 0: it had none.
+    pub had_modseq: i64,
 }
 
 /// A mailbox of the new store.
@@ -41,6 +44,12 @@ pub struct NewMailbox {
     pub messages: BTreeMap<u32, NewMessage>,
     /// What comes behind all others: notes, and what was found.
     pub replacements: Vec<NewMessage>,
+    /// UIDs of messages that were damaged.
+    pub lost: HashSet<u32>,
+    /// Some message has no flags any more.
+    pub lost_flags: bool,
+    /// UIDs are other ones than they were.
+    is_renumbered: bool,
 }
 
 impl NewMailbox {
@@ -58,6 +67,9 @@ impl NewMailbox {
             had_messages: true,
             messages: BTreeMap::new(),
             replacements: Vec::new(),
+            lost: HashSet::new(),
+            lost_flags: false,
+            is_renumbered: false,
             row,
         }
     }
@@ -66,6 +78,16 @@ impl NewMailbox {
     pub fn fresh(leaf: String, path: String) -> NewMailbox {
         let row = MailboxRow::bare(0, leaf.clone());
         NewMailbox { had_messages: false, ..NewMailbox::of(row, 0, leaf, path, false) }
+    }
+
+    /// The message that had this UID, if it has it still.
+    pub fn kept_uid(&self, uid: u32) -> Option<&NewMessage> {
+        self.messages.get(&uid).filter(|_| !self.is_renumbered)
+    }
+
+    /// True unless the message that had this UID was lost.
+    pub fn is_accounted_for(&self, uid: u32, is_expunged: bool) -> bool {
+        !self.lost.contains(&uid) && (is_expunged || self.is_renumbered || self.messages.contains_key(&uid))
     }
 
     /// Gives what comes behind its UIDs. `highest`: the highest UID known to have been given out.
@@ -77,6 +99,7 @@ impl NewMailbox {
         if next + self.replacements.len() as i64 > i64::from(u32::MAX) {
             // No number is left behind the last: all are numbered anew, under the new UIDVALIDITY that this asks for.
             self.is_trusted = false;
+            self.is_renumbered = true;
             let messages = std::mem::take(&mut self.messages);
             self.messages = (1..).zip(messages.into_values()).collect();
             next = self.messages.len() as i64 + 1;
@@ -162,6 +185,7 @@ pub fn write_all(
         count.execute(params![refs, id])?;
     }
     write_others(conn, all, written)?;
+    write_imports(conn, all, mailboxes, written)?;
     write_counters(conn, all, written)
 }
 

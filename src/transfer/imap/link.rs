@@ -4,8 +4,8 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use super::answer::{self, Ending, Token};
-use crate::auth::client::{self, ScramClient};
-use crate::auth::sasl_base64;
+use crate::auth::client::{self, Bound, ScramClient};
+use crate::auth::{ChannelBindings, sasl_base64};
 use crate::transfer::Stopped;
 use crate::types::Secret;
 use crate::wire::write;
@@ -39,7 +39,15 @@ pub struct Link {
     capabilities: Vec<String>,
     /// The server knew who was there without being told (RFC 3501 §7.1.4).
     is_logged_in: bool,
+    /// What both ends know of the TLS connection; nothing without TLS.
+    bindings: ChannelBindings,
+    /// Ends of commands that came while that of another was waited for.
+    early: Vec<(String, Ended)>,
 }
+
+/// A command whose answer was not heard yet.
+#[derive(Debug)]
+pub struct Begun(String);
 
 /// One untagged answer.
 #[derive(Debug)]
@@ -66,9 +74,10 @@ type Reply<'a> = dyn FnMut(usize, &[u8]) -> Result<Vec<u8>, Stopped> + 'a;
 
 impl Link {
     /// Begins a session; `is_greeted`: the greeting was read before, on the way to TLS.
-    pub fn begin(stream: Box<dyn Wire>, is_greeted: bool) -> Result<Link, Stopped> {
+    pub fn begin(stream: Box<dyn Wire>, is_greeted: bool, bindings: ChannelBindings) -> Result<Link, Stopped> {
         let stream = BufReader::with_capacity(PIECE_BYTES, stream);
-        let mut link = Link { stream, tag: 0, capabilities: Vec::new(), is_logged_in: false };
+        let (capabilities, early) = (Vec::new(), Vec::new());
+        let mut link = Link { stream, tag: 0, capabilities, is_logged_in: false, bindings, early };
         if !is_greeted {
             let line = link.line()?;
             link.is_logged_in = line.starts_with(b"* PREAUTH");
@@ -118,8 +127,7 @@ impl Link {
 
     /// The best way first that the server offers.
     fn show_password(&mut self, user: &str, password: &Secret) -> Result<Ended, Stopped> {
-        if self.has("AUTH=SCRAM-SHA-256") {
-            let ended = self.prove_password(user, password)?;
+        if let Some(ended) = self.prove_password(user, password)? {
             // Servers offer it for all users and may have kept no more than a hash of some.
             if ended.is_ok || !self.has("AUTH=PLAIN") {
                 return Ok(ended);
@@ -134,15 +142,49 @@ impl Link {
         self.command(&[b"LOGIN", &user, &password], &mut no_octets, &mut |_| Ok(()))
     }
 
-    fn prove_password(&mut self, user: &str, password: &Secret) -> Result<Ended, Stopped> {
+    /// `None`: the server knows no way on which the password is not shown.
+    fn prove_password(&mut self, user: &str, password: &Secret) -> Result<Option<Ended>, Stopped> {
+        let bindings = self.bindings.clone();
+        if self.has("AUTH=SCRAM-SHA-256-PLUS") && bindings.are_there() {
+            // RFC 5802 §6: one who can bind, and is offered it, does.
+            let mut last = None;
+            for (kind, data) in bindings.types() {
+                let (ended, is_known) = self.prove("SCRAM-SHA-256-PLUS", (user, password), Bound::To(kind, data))?;
+                last = Some(ended);
+                // Which types a server knows is nowhere told: one that refuses before it has said anything may know another.
+                if is_known {
+                    break;
+                }
+            }
+            return Ok(last);
+        }
+        if !self.has("AUTH=SCRAM-SHA-256") {
+            return Ok(None);
+        }
+        let bound = if bindings.are_there() { Bound::NotOffered } else { Bound::Unknown };
+        Ok(Some(self.prove("SCRAM-SHA-256", (user, password), bound)?.0))
+    }
+
+    /// One exchange; also whether the server took the client's first message.
+    fn prove(
+        &mut self,
+        mechanism: &str,
+        (user, password): (&str, &Secret),
+        bound: Bound<'_>,
+    ) -> Result<(Ended, bool), Stopped> {
         let mut octets = [0; 18];
         getrandom::fill(&mut octets).map_err(|error| Stopped::Outside(format!("no random octets: {error}")))?;
-        let mut scram = ScramClient::new(user, password, sasl_base64::encode(&octets));
-        let mut is_proven = false;
+        let mut scram = ScramClient::new(user, password, sasl_base64::encode(&octets), bound);
+        let (mut is_taken, mut is_proven) = (false, false);
         let liar = || Stopped::Outside("the server could not prove that it knows the password".into());
-        let ended = self.authenticate("SCRAM-SHA-256", &mut |round, challenge| match round {
+        let ended = self.authenticate(mechanism, &mut |round, challenge| match round {
             0 => Ok(scram.first()),
-            1 => scram.answer(challenge).ok_or_else(|| unexpected(challenge)),
+            // RFC 5802 §7: server-error, after which the exchange is over.
+            _ if challenge.starts_with(b"e=") => Ok(Vec::new()),
+            1 => {
+                is_taken = true;
+                scram.answer(challenge).ok_or_else(|| unexpected(challenge))
+            }
             // RFC 5802 §3: who does not know the password cannot play the server.
             _ if scram.is_proven(challenge) => {
                 is_proven = true;
@@ -150,7 +192,7 @@ impl Link {
             }
             _ => Err(liar()),
         })?;
-        if ended.is_ok && !is_proven { Err(liar()) } else { Ok(ended) }
+        if ended.is_ok && !is_proven { Err(liar()) } else { Ok((ended, is_taken)) }
     }
 
     fn show_token(&mut self, user: &str, token: &Secret) -> Result<Ended, Stopped> {
@@ -216,6 +258,27 @@ impl Link {
         self.until_tagged(&tag, octets, each)
     }
 
+    /// Sends a command in one line; others may be sent before [`Link::hear`] is told its answer (RFC 3501 §5.5).
+    pub fn begin_command(&mut self, words: &[&[u8]]) -> Result<Begun, Stopped> {
+        self.tag += 1;
+        let tag = format!("p{}", self.tag);
+        self.send(&[tag.as_bytes(), b" ", &words.join(&b' '), b"\r\n"].concat())?;
+        Ok(Begun(tag))
+    }
+
+    /// Hears the answer to a command to its end; of others that were sent, what comes before that.
+    pub fn hear(
+        &mut self,
+        begun: Begun,
+        octets: &mut Octets<'_>,
+        each: &mut dyn FnMut(Untagged) -> Result<(), Stopped>,
+    ) -> Result<Ended, Stopped> {
+        match self.early.iter().position(|(tag, _)| *tag == begun.0) {
+            Some(at) => Ok(self.early.swap_remove(at).1),
+            None => self.until_tagged(&begun.0, octets, each),
+        }
+    }
+
     fn until_tagged(
         &mut self,
         tag: &str,
@@ -227,7 +290,10 @@ impl Link {
             if let Some(ended) = tagged(&line, tag) {
                 return Ok(ended);
             }
-            let Some(text) = line.strip_prefix(b"* ") else { return Err(unexpected(&line)) };
+            let Some(text) = line.strip_prefix(b"* ") else {
+                self.early.push(self.other_end(&line, tag).ok_or_else(|| unexpected(&line))?);
+                continue;
+            };
             if has_tokens(text) {
                 let tokens = self.tokens(text.to_vec(), octets)?;
                 each(Untagged::Tokens(tokens))?;
@@ -240,6 +306,17 @@ impl Link {
                 each(Untagged::Text(text.to_vec()))?;
             }
         }
+    }
+
+    /// The end of a command that was sent after the one that is waited for: some servers do several at once.
+    fn other_end(&self, line: &[u8], awaited: &str) -> Option<(String, Ended)> {
+        let number = |tag: &str| tag.strip_prefix('p')?.parse::<u64>().ok();
+        let end = line.iter().position(|octet| *octet == b' ')?;
+        let tag = std::str::from_utf8(&line[..end]).ok()?;
+        let is_later = (number(awaited)? + 1..=self.tag).contains(&number(tag)?);
+        let is_known = self.early.iter().any(|(known, _)| known == tag);
+        let ended = tagged(line, tag).filter(|_| is_later && !is_known)?;
+        Some((tag.to_owned(), ended))
     }
 
     /// The whole of an answer that began with this line.

@@ -4,10 +4,10 @@
 pub mod answer;
 pub mod link;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use self::answer::{Body, Fetched, Listed};
-use self::link::{Link, Untagged, string};
+use self::link::{Begun, Link, Untagged, string};
 use super::intake::{Arrival, Intake};
 use super::sorter::{Sorted, Sorter};
 use super::talk::MOST_KEYS;
@@ -20,6 +20,8 @@ use crate::wire::date::read_date_time;
 /// So many messages, or so many octets, are asked for at once.
 const BATCH_MESSAGES: usize = 200;
 const BATCH_BYTES: u64 = 16 << 20;
+/// While the answer to one such command is read the next ones are there already: else each costs the way there and back.
+const AHEAD: usize = 4;
 /// Flags are brought up to date in batches of at most so many octets, of which each message's weigh so many at least.
 const FLAGS_BATCH_BYTES: usize = 64 * 1024;
 const FLAGS_BYTES: usize = 64;
@@ -162,14 +164,19 @@ fn import_folder(link: &mut Link, source: &Source, folder: &Folder, intake: &mut
         follow_flags(link, &opened, marked, intake)?;
     }
     let (mut rest, mut last) = (Vec::new(), 0);
+    let mut pulled = Pulled { label, key: &key, missing: BTreeMap::new(), begun: VecDeque::new() };
     loop {
         rest.extend(wanted.next_some(BATCH_MESSAGES - rest.len())?.iter().filter_map(|record| read_size(record)));
-        if rest.is_empty() {
+        let batch: Vec<_> = rest.drain(..batch_length(&rest)).collect();
+        if pulled.begun.len() >= AHEAD || batch.is_empty() {
+            pulled.hear(link, intake)?;
+        }
+        if let Some((uid, _)) = batch.last() {
+            last = *uid;
+            pulled.ask(link, batch)?;
+        } else if pulled.begun.is_empty() {
             break;
         }
-        let batch: Vec<_> = rest.drain(..batch_length(&rest)).collect();
-        last = batch.last().map_or(last, |(uid, _)| *uid);
-        pull(link, label, &batch, &key, intake)?;
     }
     if let Some(highest) = opened.highest_modseq {
         intake.mark(highest)?;
@@ -275,7 +282,7 @@ fn batch_length(messages: &[(u32, u64)]) -> usize {
         octets = octets.saturating_add(*size);
         octets <= BATCH_BYTES
     };
-    messages.iter().take(BATCH_MESSAGES).take_while(fits).count().max(1)
+    messages.iter().take(BATCH_MESSAGES).take_while(fits).count().max(1).min(messages.len())
 }
 
 /// UIDs as a set: `1:3,7`.
@@ -291,44 +298,57 @@ fn set_of(messages: &[(u32, u64)]) -> String {
     runs.iter().map(run).collect::<Vec<_>>().join(",")
 }
 
-/// Takes these messages.
-fn pull(
-    link: &mut Link,
-    mailbox: &str,
-    batch: &[(u32, u64)],
-    key: &dyn Fn(u32) -> ImportKey,
-    intake: &mut Intake<'_>,
-) -> Result<(), Stopped> {
-    let mut missing: BTreeMap<u32, u64> = batch.iter().copied().collect();
-    // Octets go on while the answer is not read to its end yet: both closures need the way there.
-    let intake = std::cell::RefCell::new(intake);
-    let set = set_of(batch);
-    let words: [&[u8]; 3] = [b"UID FETCH", set.as_bytes(), b"(UID FLAGS INTERNALDATE BODY.PEEK[])"];
-    let ended = link.command(&words, &mut |octets| intake.borrow_mut().octets(octets), &mut |untagged| {
-        let Untagged::Tokens(tokens) = untagged else { return Ok(()) };
-        let mut intake = intake.borrow_mut();
-        let Some(fetched) = answer::fetched(&tokens) else { return intake.discard() };
-        let wanted = fetched.uid.and_then(|uid| missing.get(&uid).map(|size| (uid, *size)));
-        let Some((uid, size)) = wanted else { return intake.discard() };
-        match &fetched.body {
-            // What else is told of a message meanwhile, such as its flags.
-            Body::Absent => return Ok(()),
-            Body::Streamed => {}
-            Body::Held(octets) => intake.octets(octets)?,
-        }
-        missing.remove(&uid);
-        place(mailbox, (uid, size), fetched, key(uid), &mut intake)
-    })?;
-    let intake = intake.into_inner();
-    for (uid, size) in missing {
-        let why = match ended.is_ok {
-            true => "the server did not give it".to_owned(),
-            false => format!("the server did not give it: {}", ended.text),
-        };
-        intake.miss(&format!("UID {uid} of {mailbox}"), &why);
-        intake.watch().advance(size);
+/// Messages that were asked for.
+struct Pulled<'a> {
+    label: &'a str,
+    key: &'a dyn Fn(u32) -> ImportKey,
+    /// Those that did not come yet, with their sizes.
+    missing: BTreeMap<u32, u64>,
+    /// The commands with what each asked for.
+    begun: VecDeque<(Begun, Vec<(u32, u64)>)>,
+}
+
+impl Pulled<'_> {
+    fn ask(&mut self, link: &mut Link, batch: Vec<(u32, u64)>) -> Result<(), Stopped> {
+        let set = set_of(&batch);
+        let begun = link.begin_command(&[b"UID FETCH", set.as_bytes(), b"(UID FLAGS INTERNALDATE BODY.PEEK[])"])?;
+        self.missing.extend(batch.iter().copied());
+        self.begun.push_back((begun, batch));
+        Ok(())
     }
-    Ok(())
+
+    /// Takes the messages that the oldest command asked for, and what comes of the others meanwhile.
+    fn hear(&mut self, link: &mut Link, intake: &mut Intake<'_>) -> Result<(), Stopped> {
+        let Some((begun, batch)) = self.begun.pop_front() else { return Ok(()) };
+        let (mailbox, key, missing) = (self.label, self.key, &mut self.missing);
+        // Octets go on while the answer is not read to its end yet: both closures need the way there.
+        let intake = std::cell::RefCell::new(intake);
+        let ended = link.hear(begun, &mut |octets| intake.borrow_mut().octets(octets), &mut |untagged| {
+            let Untagged::Tokens(tokens) = untagged else { return Ok(()) };
+            let mut intake = intake.borrow_mut();
+            let Some(fetched) = answer::fetched(&tokens) else { return intake.discard() };
+            let wanted = fetched.uid.and_then(|uid| missing.get(&uid).map(|size| (uid, *size)));
+            let Some((uid, size)) = wanted else { return intake.discard() };
+            match &fetched.body {
+                // What else is told of a message meanwhile, such as its flags.
+                Body::Absent => return Ok(()),
+                Body::Streamed => {}
+                Body::Held(octets) => intake.octets(octets)?,
+            }
+            missing.remove(&uid);
+            place(mailbox, (uid, size), fetched, key(uid), &mut intake)
+        })?;
+        let intake = intake.into_inner();
+        for (uid, size) in batch.into_iter().filter_map(|(uid, _)| missing.remove_entry(&uid)) {
+            let why = match ended.is_ok {
+                true => "the server did not give it".to_owned(),
+                false => format!("the server did not give it: {}", ended.text),
+            };
+            intake.miss(&format!("UID {uid} of {mailbox}"), &why);
+            intake.watch().advance(size);
+        }
+        Ok(())
+    }
 }
 
 fn place(
@@ -357,7 +377,7 @@ mod tests {
     #[test]
     fn batches_have_bounds_and_sets_are_short() {
         let small: Vec<(u32, u64)> = (1..=500).map(|uid| (uid, 10)).collect();
-        assert_eq!(batch_length(&small), BATCH_MESSAGES);
+        assert_eq!((batch_length(&small), batch_length(&[])), (BATCH_MESSAGES, 0));
         assert_eq!(batch_length(&[(1, BATCH_BYTES), (2, 1)]), 1);
         assert_eq!(batch_length(&[(1, u64::MAX), (2, u64::MAX)]), 1);
         assert_eq!(set_of(&[(1, 0), (2, 0), (3, 0), (7, 0), (u32::MAX, 0)]), "1:3,7,4294967295");
