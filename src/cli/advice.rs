@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{Failure, Place, say};
 use crate::care::autoconfig::{self, Service};
-use crate::care::doctor::{self, Weight};
+use crate::care::doctor::Weight;
 use crate::server;
 
 #[derive(Debug, Args)]
@@ -38,12 +38,7 @@ pub(super) struct AutoconfigLine {
 
 pub(super) fn doctor(line: DoctorLine) -> Result<(), Failure> {
     let host = line.host.as_deref();
-    let mut finds = server::doctor::examine(&line.place.config, host);
-    // It says that nobody asks for SRV records; here somebody does.
-    finds.retain(|find| !find.what.starts_with("SRV records: "));
-    if let Ok(config) = line.place.load() {
-        finds.extend(doctor::records(&config, host, line.nameserver));
-    }
+    let finds = server::doctor::examine(&line.place.config, host, line.nameserver);
     finds.iter().for_each(|find| say(&find.to_string()));
     let count = |weight| finds.iter().filter(|find| find.weight == weight).count();
     match count(Weight::Fail) {

@@ -183,10 +183,14 @@ impl Server {
         let mut tcp = self.dial(port).map_err(trouble)?;
         let mut link = match self.security {
             Security::None => Link::begin(Box::new(tcp), false, ChannelBindings::default())?,
-            Security::Tls => Link::begin(self.encrypt(tcp).map_err(trouble)?, false, ChannelBindings::default())?,
+            Security::Tls => {
+                let (stream, bindings) = self.encrypt(tcp).map_err(trouble)?;
+                Link::begin(stream, false, bindings)?
+            }
             Security::Starttls => {
                 start_tls(&mut tcp)?;
-                Link::begin(self.encrypt(tcp).map_err(trouble)?, true, ChannelBindings::default())?
+                let (stream, bindings) = self.encrypt(tcp).map_err(trouble)?;
+                Link::begin(stream, true, bindings)?
             }
         };
         link.log_in(&self.login, key)?;
@@ -208,7 +212,8 @@ impl Server {
         Err(last)
     }
 
-    fn encrypt(&self, tcp: TcpStream) -> std::io::Result<Box<dyn Wire>> {
-        Ok(Box::new(TlsDial::default().over(tcp, &self.host, &self.ca)?))
+    fn encrypt(&self, tcp: TcpStream) -> std::io::Result<(Box<dyn Wire>, ChannelBindings)> {
+        let (stream, bindings) = TlsDial::default().over(tcp, &self.host, &self.ca)?;
+        Ok((Box::new(stream), bindings))
     }
 }

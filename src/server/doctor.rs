@@ -33,8 +33,9 @@ const ROOTS: [&str; 4] = [
 /// More than any system trusts.
 const MOST_ROOTS: usize = 2000;
 
-/// Examines everything. `host`: the name clients use, if the configuration does not say it or says another.
-pub fn examine(file: &Path, host: Option<&str>) -> Vec<Find> {
+/// Examines everything. `host`: the name clients use, if the configuration does not say it or says another. `name_server`:
+/// who is asked for DNS records; `None`: whom this machine asks.
+pub fn examine(file: &Path, host: Option<&str>, name_server: Option<SocketAddr>) -> Vec<Find> {
     let config = match Config::load(file) {
         Ok(config) => config,
         Err(bad) => return vec![Find::fail(bad.to_string(), "mend the configuration; nothing else was looked at")],
@@ -48,9 +49,7 @@ pub fn examine(file: &Path, host: Option<&str>) -> Vec<Find> {
     finds.extend(certificates(&config, host, now));
     finds.extend(host.map(doctor::resolve));
     finds.extend(server(&config, host));
-    finds.push(Find::skip(
-        "SRV records: the system's resolver tells addresses only; compare them with what `pillarbox autoconfig` writes",
-    ));
+    finds.extend(doctor::records(&config, host, name_server));
     finds
 }
 
@@ -359,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_configuration_that_cannot_be_read_ends_it() {
-        let finds = examine(Path::new("/nowhere/at/all"), None);
+        let finds = examine(Path::new("/nowhere/at/all"), None, None);
         assert!(finds.len() == 1 && finds[0].weight == Weight::Fail);
     }
 }

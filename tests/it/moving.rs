@@ -233,7 +233,7 @@ fn a_source_is_opened_with_a_proof_or_with_a_token() {
     };
     let logged = |how: &str| source.log().lines().any(|line| line.contains("logged in") && line.contains(how));
     let (code, said) = pull(&["--password-stdin"], PASSWORD.as_bytes());
-    assert!(code == 0 && logged("SCRAM-SHA-256"), "{said}{}", source.log());
+    assert!(code == 0 && logged("SCRAM-SHA-256-PLUS"), "{said}{}", source.log());
     assert!(!logged("PLAIN"));
     let (code, said) = pull(&["--password-stdin"], b"wrong");
     assert!(code == 1 && said.contains("does not let ada@example.org in"), "{said}");

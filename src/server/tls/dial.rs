@@ -10,7 +10,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::{provider, read_chain};
+use super::{exporter, provider, read_chain};
+use crate::auth::{ChannelBindings, certificate};
 use crate::login::oauth::{Dial, Dialling, Stream};
 
 /// Opens connections over TLS.
@@ -49,19 +50,24 @@ impl TlsDial {
 }
 
 impl TlsDial {
-    /// Shakes hands with `host` over a connection that is open; blocks. The certificate must be good for that name by
-    /// the authorities in `ca_file`.
+    /// Shakes hands with `host` over a connection that is open, and tells what a log-in over it can be bound to; blocks.
+    /// The certificate must be good for that name by the authorities in `ca_file`.
     pub fn over(
         &self,
         tcp: std::net::TcpStream,
         host: &str,
         ca_file: &Path,
-    ) -> io::Result<impl Read + Write + Send + use<>> {
+    ) -> io::Result<(impl Read + Write + Send + use<>, ChannelBindings)> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let connection = ClientConnection::new(self.client(ca_file)?, name).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(connection, tcp);
         stream.conn.complete_io(&mut stream.sock)?;
-        Ok(stream)
+        let shown = stream.conn.peer_certificates().and_then(<[_]>::first);
+        let bindings = ChannelBindings {
+            tls_exporter: exporter(&stream.conn),
+            tls_server_end_point: shown.and_then(|shown| certificate::end_point_hash(shown)),
+        };
+        Ok((stream, bindings))
     }
 }
 

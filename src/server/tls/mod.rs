@@ -19,7 +19,7 @@ use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{NoClientAuth, NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
-use tokio_rustls::rustls::{self, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection};
+use tokio_rustls::rustls::{self, ConnectionCommon, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection};
 use tokio_rustls::server::TlsStream;
 
 use self::certificates::Certificates;
@@ -131,13 +131,18 @@ impl Tls {
     }
 }
 
-/// What logging in wants to know of a connection.
-fn facts(connection: &ServerConnection, certificates: &Certificates) -> TlsFacts {
+/// What a connection exports for binding to it, whichever end it is.
+fn exporter<D>(connection: &ConnectionCommon<D>) -> Option<[u8; 32]> {
     // RFC 9266 §4.2: below TLS 1.3 the exporter is not always bound to one connection.
     let is_newest = connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
     // RFC 9266 §2: label, an empty context, 32 octets.
     let export = |octets| connection.export_keying_material(octets, b"EXPORTER-Channel-Binding", Some(&[])).ok();
-    let tls_exporter = if is_newest { export([0; 32]) } else { None };
+    if is_newest { export([0; 32]) } else { None }
+}
+
+/// What logging in wants to know of a connection.
+fn facts(connection: &ServerConnection, certificates: &Certificates) -> TlsFacts {
+    let tls_exporter = exporter(connection);
     let tls_server_end_point = certificates.choose(connection.server_name()).end_point_hash.clone();
     let shown = connection.peer_certificates().and_then(<[_]>::first);
     TlsFacts {
