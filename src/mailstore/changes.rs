@@ -41,7 +41,7 @@ impl View {
     pub async fn vanished_since(&self, since: ModSeq, known: UidRuns) -> Result<UidRuns> {
         let gone = known.difference(&self.membership().select(&known));
         let gone = gone.intersection(&UidRuns::range(1, self.uid_next().saturating_sub(1)));
-        if gone.is_empty() || since < self.expunged_floor() {
+        if gone.is_empty() {
             return Ok(gone);
         }
         let mailbox = self.mailbox();
@@ -49,12 +49,26 @@ impl View {
             .account()
             .state
             .visit(move |conn, _| {
-                let mut query = conn.prepare_cached("SELECT lo, hi FROM expunged WHERE mbox = ? AND modseq > ?")?;
-                let rows = query.query_map(params![mailbox.0, since.0 as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                Ok(rows.collect::<rusqlite::Result<UidRuns>>()?)
+                // One statement, so that how far back the memory reaches is known of the very moment it is read in.
+                let mut query = conn.prepare_cached(
+                    "SELECT m.expunged_floor, e.lo, e.hi FROM mailbox m
+                     LEFT JOIN expunged e ON e.mbox = m.id AND e.modseq > ?2 WHERE m.id = ?1",
+                )?;
+                let mut rows = query.query(params![mailbox.0, since.0 as i64])?;
+                // The mailbox was deleted after it was opened, and its memory with it.
+                let mut reaches = false;
+                let mut vanished: Vec<(u32, u32)> = Vec::new();
+                while let Some(row) = rows.next()? {
+                    let floor: i64 = row.get(0)?;
+                    reaches = since.0 >= floor as u64;
+                    if let Some(lo) = row.get(1)? {
+                        vanished.push((lo, row.get(2)?));
+                    }
+                }
+                Ok(reaches.then(|| vanished.into_iter().collect::<UidRuns>()))
             })
             .await?;
-        Ok(gone.intersection(&vanished))
+        Ok(vanished.map_or_else(|| gone.clone(), |vanished| gone.intersection(&vanished)))
     }
 }
 
@@ -64,19 +78,63 @@ mod tests {
     use crate::mailstore::{MailStore, Options};
     use crate::types::{AccountId, MailboxName};
 
+    /// An account with so many messages in a mailbox, which is not INBOX.
+    async fn account_with(store: &MailStore, name: &MailboxName, count: u32) -> crate::mailstore::Account {
+        let account = store.account(AccountId(1)).await.expect("an account");
+        for n in 0..count {
+            let mut draft = account.draft();
+            draft.write(format!("Subject: {n}\r\n\r\n").as_bytes()).await.expect("taken");
+            let prepared = draft.finish().await.expect("whole");
+            let message = crate::mailstore::NewMessage { prepared, flags: Default::default(), internal_date: None };
+            account.place(name, vec![message]).await.expect("placed");
+        }
+        account
+    }
+
+    fn options() -> Options {
+        Options { min_free_bytes: 0, ..Options::default() }
+    }
+
+    /// Another session deletes the mailbox between its opening and the question what vanished, and the memory of
+    /// expunges goes with it.
+    #[tokio::test]
+    async fn what_vanished_from_a_mailbox_that_was_deleted_meanwhile_is_told() {
+        let home = tempfile::tempdir().expect("a folder");
+        let store = MailStore::open(home.path(), options()).expect("opens");
+        let name = MailboxName::new("Archive").expect("a name");
+        let account = account_with(&store, &name, 4).await;
+        let before = account.open(&name, true).await.expect("opens");
+        before.move_to_mailbox(UidRuns::range(2, 3), &MailboxName::inbox()).await.expect("moved");
+        let view = account.open(&name, true).await.expect("opens");
+        let known = UidRuns::range(1, 4);
+        let vanished = async |since| view.vanished_since(since, known.clone()).await.expect("told").wire();
+        assert_eq!((vanished(before.modseq()).await, vanished(view.modseq()).await), ("2:3".into(), String::new()));
+        account.delete(&name).await.expect("deleted");
+        assert_eq!(vanished(before.modseq()).await, "2:3");
+    }
+
+    /// The memory of expunges is bounded, and forgets while somebody asks.
+    #[tokio::test]
+    async fn what_vanished_before_the_memory_begins_is_told() {
+        let home = tempfile::tempdir().expect("a folder");
+        let store = MailStore::open(home.path(), Options { expunged_ranges: 10, ..options() }).expect("opens");
+        let account = account_with(&store, &MailboxName::inbox(), 40).await;
+        let before = account.open(&MailboxName::inbox(), true).await.expect("opens");
+        let archive = MailboxName::new("Archive").expect("a name");
+        for uid in (2..=40).step_by(2) {
+            before.move_to_mailbox(UidRuns::one(uid), &archive).await.expect("moved");
+        }
+        let view = account.open(&MailboxName::inbox(), true).await.expect("opens");
+        let vanished = view.vanished_since(before.modseq(), UidRuns::range(1, 40)).await.expect("told");
+        assert_eq!(vanished.count(), 20, "{}", vanished.wire());
+    }
+
     #[tokio::test]
     async fn what_is_gone_and_not_told_yet_is_among_what_changed() {
         let home = tempfile::tempdir().expect("a folder");
-        let store = MailStore::open(home.path(), Options { min_free_bytes: 0, ..Options::default() }).expect("opens");
-        let account = store.account(AccountId(1)).await.expect("an account");
+        let store = MailStore::open(home.path(), options()).expect("opens");
         let inbox = MailboxName::inbox();
-        for text in ["Subject: one\r\n\r\n", "Subject: two\r\n\r\n"] {
-            let mut draft = account.draft();
-            draft.write(text.as_bytes()).await.expect("taken");
-            let prepared = draft.finish().await.expect("whole");
-            let message = crate::mailstore::NewMessage { prepared, flags: Default::default(), internal_date: None };
-            account.place(&inbox, vec![message]).await.expect("placed");
-        }
+        let account = account_with(&store, &inbox, 2).await;
         let view = account.open(&inbox, true).await.expect("opens");
         view.move_to_mailbox(UidRuns::one(1), &MailboxName::new("Archive").expect("a name")).await.expect("moved");
         let uids = |rows: Vec<Row>| rows.iter().map(|row| row.uid.0).collect::<Vec<_>>();

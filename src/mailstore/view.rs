@@ -190,11 +190,6 @@ impl View {
         self.mailbox.live.state()
     }
 
-    /// Expunges up to this modseq may have been forgotten.
-    pub(super) fn expunged_floor(&self) -> ModSeq {
-        self.mailbox.live.state().expunged_floor
-    }
-
     /// The keywords of the newest state.
     pub fn newest_keywords(&self) -> Arc<Vec<Keyword>> {
         self.mailbox.live.state().keywords.clone()
