@@ -230,7 +230,6 @@ impl Service {
         )
     }
 
-    /// Records for a zone file. A single dot says that a service is not offered (RFC 6186 §3.4).
     /// The SRV records of what is offered, and those that say what is not. Of a service that nobody said anything about
     /// there is none.
     pub fn service_records(&self) -> Vec<ServiceRecord> {
@@ -249,6 +248,7 @@ impl Service {
             .collect()
     }
 
+    /// Records for a zone file. A single dot says that a service is not offered (RFC 6186 §3.4).
     fn records(&self) -> String {
         let domain = &self.domain;
         let mut zone = format!("; Where mail programs find the servers of {domain} (RFC 6186, RFC 8314).\n");

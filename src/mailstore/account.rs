@@ -102,6 +102,23 @@ pub struct State {
     pub loaded: Option<Loaded>,
 }
 
+impl State {
+    /// A mailbox that was made just now.
+    pub fn fresh() -> Self {
+        State {
+            uid_next: 1,
+            modseq: ModSeq::FIRST,
+            messages: 0,
+            counters: Counters::default(),
+            keywords: Arc::default(),
+            expunged_floor: ModSeq(0),
+            expunged_rows: 0,
+            is_gone: false,
+            loaded: Some(Loaded::new(Vec::new())),
+        }
+    }
+}
+
 /// The part of a state that is read from the span rows.
 #[derive(Debug, Clone)]
 pub struct Loaded {

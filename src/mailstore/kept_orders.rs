@@ -97,22 +97,10 @@ impl View {
 mod tests {
     use super::*;
     use crate::mailstore::account::State;
-    use crate::mailstore::snapshot::Counters;
-    use crate::types::{MailboxId, ModSeq, SortKey};
+    use crate::types::{MailboxId, SortKey};
 
     fn mailbox(id: i64) -> Arc<Live> {
-        let state = State {
-            uid_next: 1,
-            modseq: ModSeq(1),
-            messages: 0,
-            counters: Counters::default(),
-            keywords: Arc::default(),
-            expunged_floor: ModSeq(0),
-            expunged_rows: 0,
-            is_gone: false,
-            loaded: None,
-        };
-        Arc::new(Live::new(MailboxId(id), state, 1))
+        Arc::new(Live::new(MailboxId(id), State::fresh(), 1))
     }
 
     fn order(uids: std::ops::RangeInclusive<u32>) -> Arc<KeptOrder> {

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use rusqlite::params;
 
-use super::account::{ATTR_NOSELECT, Live, Loaded, Mailbox, State};
+use super::account::{ATTR_NOSELECT, Live, Mailbox, State};
 use super::error::{Error, Result};
 use super::object_ids;
-use super::snapshot::Counters;
 use super::turn::{ModSeqs, TreeChange, TreeChangeKind, Turn};
 use crate::types::{MailboxId, MailboxName, ModSeq, ObjectId, UidValidity};
 
@@ -63,17 +62,7 @@ impl Turn<'_> {
                 special_use
             ])?;
         let id = MailboxId(self.conn.last_insert_rowid());
-        let state = State {
-            uid_next: 1,
-            modseq: ModSeq::FIRST,
-            messages: 0,
-            counters: Counters::default(),
-            keywords: Arc::default(),
-            expunged_floor: ModSeq(0),
-            expunged_rows: 0,
-            is_gone: false,
-            loaded: Some(Loaded::new(Vec::new())),
-        };
+        let state = State::fresh();
         let mailbox = Arc::new(Mailbox {
             id,
             name: name.clone(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tracing::{debug, error, info, warn};
 
+use crate::care::counted;
 use crate::imap::Host;
 use crate::mailstore::directory::Directory;
 use crate::types::AccountId;
@@ -38,7 +39,7 @@ pub(super) fn tell_reloading() {
 /// The doors are closed; sessions have `patience` to finish.
 pub(super) fn tell_stopping(patience: Duration, sessions: usize) {
     let most = u32::try_from((patience + CLOSING).as_micros()).unwrap_or(u32::MAX);
-    let status = format!("stopping, {} told to end", counted(sessions));
+    let status = format!("stopping, {} told to end", counted(sessions as u64, "session"));
     tell(&[NotifyState::Stopping, NotifyState::Status(&status), NotifyState::ExtendTimeoutUsec(most)]);
 }
 
@@ -78,14 +79,7 @@ pub(super) async fn attend(host: Arc<Host>, directory: Arc<Directory>) {
 
 fn serving(sessions: usize, is_disk_low: bool) -> String {
     let but = if is_disk_low { "; the disk is nearly full: no new mail is taken" } else { "" };
-    format!("serving, {}{but}", counted(sessions))
-}
-
-fn counted(sessions: usize) -> String {
-    match sessions {
-        1 => "1 session".into(),
-        _ => format!("{sessions} sessions"),
-    }
+    format!("serving, {}{but}", counted(sessions as u64, "session"))
 }
 
 /// One reading from the mail store and one from the directory of users, each the way sessions take.
